@@ -1,0 +1,343 @@
+"""A backlog from a file -> jobs, one line at a time in constant memory, whatever the bytes.
+
+Three forms: `ids` (one incident id a line), `jsonl` (one JSON object a line) and `csv` (the first line names the
+columns). What is wrong with one line is a BadLine and the rest goes on; what is wrong with the file raises.
+Blank lines are skipped; so are lines that begin with `#`, in `ids` everywhere, else before the first record.
+
+csv.field_size_limit() is the whole process's, so it stays as it is: a cell beyond it (128 KiB) makes a BadLine.
+Longer than 250 lines until the counted lines (`_Source`) move to a file of their own.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, BinaryIO, Final, NoReturn, Self
+
+from producers.parsing import FIELDS, Defaults, parse_job, parse_text_job, shown, unknown_field
+from worker.errors import InvalidJob
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from worker.jobs import WarRoomJob
+
+LINE_BYTES_MAX: Final = 1024 * 1024
+"""The longest line, and the longest CSV record, with its line end."""
+
+_SKIP_BYTES: Final = 64 * 1024
+
+_UTF8_BOM: Final = b"\xef\xbb\xbf"
+
+_NOT_TEXT: Final = "is not UTF-8 text (looks like UTF-16 / a binary file)"
+
+_MAGIC: Final = {
+    b"\xff\xfe": _NOT_TEXT,
+    b"\xfe\xff": _NOT_TEXT,
+    b"\x1f\x8b": "is compressed with gzip; unpack it first: gunzip -c FILE",
+    b"PK\x03\x04": "is a zip archive or an Excel workbook; unpack it, or save it as CSV",
+    b"\x28\xb5\x2f\xfd": "is compressed with zstd; unpack it first: zstd -dc FILE",
+    b"\xfd7zXZ": "is compressed with xz; unpack it first: xz -dc FILE",
+}
+
+
+class Form(StrEnum):
+    """How a file writes its jobs."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+    IDS = "ids"
+
+
+class UnreadableFile(InvalidJob):
+    """The file cannot be read, or not further; the message says at which line, why, and what to do.
+
+    Jobs from before that line (a NUL byte in the middle of a file) stand.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class GoodLine:
+    """A job, and the line, from 1, where its record starts."""
+
+    line: int
+    job: WarRoomJob
+
+
+@dataclass(frozen=True, slots=True)
+class BadLine:
+    """A line, from 1, that gave no job, and why."""
+
+    line: int
+    reason: str
+
+
+def read_jobs(stream: BinaryIO, defaults: Defaults, *, form: Form | None = None) -> Iterator[GoodLine | BadLine]:
+    """The jobs of a file in its order, read as they are asked for; a job that stands twice comes twice.
+
+    Args:
+        stream: a buffered binary stream, at its beginning.
+        defaults: what a record gets that does not say otherwise.
+        form: how the file is written; None decides by its first line.
+
+    Raises:
+        UnreadableFile: while iterating.
+    """
+    source = _Source(stream)
+    line = yield from _first_record(source)
+    if not line:
+        return
+    text = line.decode().strip()
+    if text.startswith("["):
+        source.unreadable("is a JSON array, not JSON Lines; convert it with: jq -c '.[]' FILE")
+    delimiter, columns = _columns(text)
+    form = form or _detect(text, columns)
+    if form is Form.CSV:
+        _check_columns(source, columns)
+        yield from _read_csv(source, delimiter, columns, defaults)
+    else:
+        source.push_back(line)
+        yield from _read_lines(source, defaults, form)
+
+
+def _first_record(source: _Source) -> Generator[BadLine, None, bytes]:
+    """The first line that is not blank, no comment and not broken; empty if only broken ones are there."""
+    broken = False
+    while line := source.read():
+        try:
+            text = source.text(line).strip()
+        except _BrokenLine as error:
+            broken = True
+            yield BadLine(source.line, str(error))
+            continue
+        if text and not text.startswith("#"):
+            return line
+    if not broken:
+        raise UnreadableFile("is empty: no job in it")
+    return b""
+
+
+class _BrokenLine(Exception):
+    """This line gives no job; the next one may."""
+
+
+class _Source:
+    """The physical lines of a stream, counted, and the way back to a few of them."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._again = io.BytesIO()
+        self.reread = False
+        """Whether the last line had been pushed back."""
+        self.line = 0
+        """The number of the last line, from 1."""
+
+    def read(self) -> bytes:
+        """The next line with its end, empty after the last; of a line that is too long, a bit more than allowed."""
+        line = self._again.readline()
+        self.reread = bool(line)
+        if not line.endswith(b"\n"):
+            line += self._stream.readline(LINE_BYTES_MAX + 1 - len(line))
+        if line:
+            self.line += 1
+            if self.line == 1 and not self.reread:
+                line = self._check_start(line)
+            if b"\0" in line:
+                self.unreadable(_NOT_TEXT)
+        return line
+
+    def text(self, line: bytes) -> str:
+        """The text of the line just read.
+
+        Raises:
+            _BrokenLine: it is not UTF-8, or too long; then its rest is skipped without holding it.
+        """
+        if len(line) > LINE_BYTES_MAX:
+            while line and not line.endswith(b"\n"):
+                line = self._stream.readline(_SKIP_BYTES)
+            raise _BrokenLine("is longer than 1 MiB")
+        try:
+            return line.decode()
+        except UnicodeDecodeError as error:
+            raise _BrokenLine(f"is not UTF-8: byte 0x{line[error.start]:02x} at position {error.start + 1}") from None
+
+    def push_back(self, lines: bytes) -> None:
+        """Read the last lines again. Never while others are still to be read again."""
+        self._again = io.BytesIO(lines)
+        self.line -= lines.count(b"\n") + (not lines.endswith(b"\n"))
+
+    def unreadable(self, why: str) -> NoReturn:
+        """Give up the file at this line."""
+        raise UnreadableFile(f"line {self.line}: {why}")
+
+    def _check_start(self, line: bytes) -> bytes:
+        for magic, why in _MAGIC.items():
+            if line.startswith(magic):
+                self.unreadable(why)
+        # A line that is only the mark must not look like the end of the file.
+        return line.removeprefix(_UTF8_BOM) or b"\n"
+
+
+def _detect(text: str, columns: list[str]) -> Form:
+    if text.startswith("{"):
+        return Form.JSONL
+    return Form.CSV if len(columns) > 1 or _known(columns) else Form.IDS
+
+
+def _columns(text: str) -> tuple[str, list[str]]:
+    """The delimiter under which the line looks most like a header, and the line's cells under it."""
+    found: list[tuple[str, list[str]]] = [(",", [])]
+    for delimiter in (",", ";", "\t"):
+        try:
+            row = next(csv.reader([text], delimiter=delimiter, skipinitialspace=True, strict=True))
+        except csv.Error:
+            continue
+        found.append((delimiter, [cell.strip() for cell in row]))
+    return max(found, key=lambda each: (_known(each[1]), len(each[1])))
+
+
+def _known(columns: list[str]) -> int:
+    return sum(column.lower() in FIELDS for column in columns)
+
+
+def _check_columns(source: _Source, columns: list[str]) -> None:
+    if not _known(columns):
+        source.unreadable(f"is no CSV header; name the columns there: {','.join(FIELDS)}")
+    for index, column in enumerate(columns):
+        if not column:
+            source.unreadable(f"column {index + 1} has no name")
+        if column not in FIELDS:
+            source.unreadable(f"column {unknown_field(column)}")
+        if column in columns[:index]:
+            source.unreadable(f"column '{column}' stands twice")
+    if "incident_id" not in columns:
+        source.unreadable("column 'incident_id' is missing")
+
+
+def _read_lines(source: _Source, defaults: Defaults, form: Form) -> Iterator[GoodLine | BadLine]:
+    ids = form is Form.IDS
+    while line := source.read():
+        number = source.line
+        try:
+            text = source.text(line).rstrip()
+            if not text or (ids and text.startswith("#")):
+                continue
+            fields = {"incident_id": text.strip()} if ids else _json_object(text)
+            job = parse_job(fields, defaults)
+        except (InvalidJob, _BrokenLine) as error:
+            yield BadLine(number, str(error))
+        else:
+            yield GoodLine(number, job)
+
+
+def _json_object(text: str) -> dict[str, object]:
+    try:
+        record = _JSON.decode(text)
+    except json.JSONDecodeError as error:
+        why = f"is not JSON: {error.msg} (column {error.colno}); each line holds one whole object"
+    except RecursionError:
+        why = "is nested too deep; a job is a flat object"
+    except ValueError:  # int() refuses more than sys.get_int_max_str_digits()
+        why = "has a number with thousands of digits"
+    else:
+        if isinstance(record, dict):
+            return record
+        why = f'must be an object like {{"incident_id": "…"}}, got {shown(record)}'
+    raise InvalidJob(why)
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for index, name in enumerate(names) if name in names[:index])
+        raise InvalidJob(f"{shown(twice)} stands twice in the object")
+    return fields
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise InvalidJob(f"is not JSON: {name} is no JSON number")
+
+
+_JSON: Final = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_constant)
+
+
+def _read_csv(source: _Source, delimiter: str, columns: list[str], defaults: Defaults) -> Iterator[GoodLine | BadLine]:
+    record = _Record(source)
+    rows = csv.reader(record, delimiter=delimiter, skipinitialspace=True, strict=True)
+    while True:
+        record.begin()
+        try:
+            cells = next(rows)
+        except StopIteration:
+            return
+        except (csv.Error, _BrokenLine) as error:
+            yield BadLine(record.line, record.give_up(error))
+            continue
+        try:
+            job = _row(cells, columns, defaults)
+        except InvalidJob as error:
+            yield BadLine(record.line, record.give_up(error))
+        else:
+            yield GoodLine(record.line, job)
+
+
+def _row(cells: list[str], columns: list[str], defaults: Defaults) -> WarRoomJob:
+    if len(cells) != len(columns):
+        raise InvalidJob(f"has {len(cells)} cells, the header has {len(columns)}")
+    return parse_text_job(dict(zip(columns, cells, strict=True)), defaults)
+
+
+class _Record:
+    """The lines of one CSV record. If it is bad, all but its first line are read again, each by itself.
+
+    So an open quote costs one line, not the file, and no line is read more than twice.
+    """
+
+    def __init__(self, source: _Source) -> None:
+        self._source = source
+        self._held = bytearray()
+        self._first_bytes = 0
+        self.line = 0
+        """The number of the record's first line."""
+
+    def begin(self) -> None:
+        self._held.clear()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> str:
+        return self._next_line() if self._held else self._first_line()
+
+    def give_up(self, error: Exception) -> str:
+        """Why the record is bad; its other lines are read again."""
+        if len(self._held) > self._first_bytes:
+            self._source.push_back(bytes(self._held[self._first_bytes :]))
+        if isinstance(error, csv.Error):
+            return f"is not CSV: {error}; is a quote left open?"
+        return str(error)
+
+    def _first_line(self) -> str:
+        while line := self._source.read():
+            self.line = self._source.line
+            self._held[:] = line
+            self._first_bytes = len(line)
+            text = self._source.text(line)
+            if text.strip():
+                return text
+        raise StopIteration
+
+    def _next_line(self) -> str:
+        if self._source.reread:
+            raise _BrokenLine("leaves a quote open")
+        line = self._source.read()
+        if not line:
+            raise StopIteration
+        self._held += line
+        if len(self._held) > LINE_BYTES_MAX:
+            raise _BrokenLine("leaves a quote open for more than 1 MiB")
+        return self._source.text(line)

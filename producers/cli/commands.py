@@ -1,0 +1,208 @@
+"""The commands and their options, nothing else: each imports its work when it runs."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Final
+
+import typer
+
+INT64_MAX: Final = 2**63 - 1
+
+EXIT_CODES: Final = """\b
+Exit codes: 0 done; 1 some jobs failed, or --timeout passed; 2 bad usage or bad input (one bad line is enough, the
+good ones are queued nevertheless unless --strict); 3 cannot reach Redis; 130 stopped by Ctrl-C (jobs go on)."""
+
+app = typer.Typer(
+    name="warrooms",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    epilog=EXIT_CODES,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Format(StrEnum):
+    """How a file writes its jobs; the same names as `producers.backlog.Form`, which is too heavy to import here."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+    IDS = "ids"
+
+
+Account = Annotated[
+    str | None, typer.Option(metavar="NAME", help="The Flashduty account; not needed if there is one.")
+]
+Integration = Annotated[
+    int | None,
+    typer.Option(min=1, max=INT64_MAX, metavar="N", help="The IM integration. [FLASHDUTY_INTEGRATION_ID]"),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
+BatchToSee = Annotated[str | None, typer.Option("--batch", metavar="NAME", help="Only the jobs of this batch.")]
+
+
+def _version(value: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if value:
+        from importlib.metadata import version  # noqa: PLC0415
+
+        from producers.console import answer  # noqa: PLC0415
+
+        answer(f"warrooms {version('warrooms')}")
+        raise typer.Exit
+
+
+@app.callback()
+def warrooms(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="Show the version.")
+    ] = False,
+) -> None:
+    """Open incident war rooms through Flashduty, at the account's speed and never twice."""
+
+
+@app.command("open")
+def open_(
+    incident_id: Annotated[str, typer.Argument(metavar="INCIDENT_ID", help="24 hexadecimal digits.")],
+    *,
+    integration: Integration = None,
+    member: Annotated[
+        list[int] | None,
+        typer.Option(min=1, max=INT64_MAX, metavar="N", help="A person to invite, by id; repeatable."),
+    ] = None,
+    add_observers: Annotated[bool, typer.Option("--add-observers", help="Invite the observers too.")] = False,
+    account: Account = None,
+    bulk: Annotated[bool, typer.Option("--bulk", help="Stand in the bulk lane, behind live incidents.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until the room is open, and print its link.")] = False,
+    timeout: Annotated[
+        float | None, typer.Option(min=0, metavar="S", help="Wait at most so many seconds, then exit 1.")
+    ] = None,
+    json: Json = False,
+) -> int:
+    """Open the war room of one incident: urgent, before every bulk job."""
+    from producers.cli.opening import open_one  # noqa: PLC0415
+
+    fields: dict[str, object] = {
+        "incident_id": incident_id,
+        "integration_id": integration,
+        "member_ids": member or None,
+        "add_observers": add_observers,
+        "urgent": not bulk,
+    }
+    return open_one(fields, account, wait=wait or timeout is not None, timeout_s=timeout, json=json)
+
+
+@app.command("bulk")
+def bulk_(
+    file: Annotated[str, typer.Argument(metavar="FILE|-", help="The jobs; '-' is standard input.")],
+    *,
+    format_: Annotated[
+        Format | None,
+        typer.Option("--format", help="How the jobs are written; without it the first line decides."),
+    ] = None,
+    integration: Integration = None,
+    account: Account = None,
+    urgent: Annotated[bool, typer.Option("--urgent", help="Urgent unless a line says otherwise.")] = False,
+    batch: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The batch that counts them; a new name without it.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check every line, queue nothing.")] = False,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict",
+            help="Queue nothing if any line is bad. Reads the file twice; standard input is kept in a temporary "
+            "file meanwhile, which is deleted afterwards.",
+        ),
+    ] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Show progress until all are finished.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show every bad line, not the first 20 only.")] = False,
+    json: Json = False,
+) -> int:
+    """Queue the jobs of a file: CSV or JSON Lines with the fields of a job, or incident ids, one a line.
+
+    Queueing a file again does no harm: what is queued or open already is not doubled.
+    """
+    from producers.cli.bulk import Request, bulk  # noqa: PLC0415
+
+    return bulk(
+        Request(
+            file=file,
+            form=format_.value if format_ else None,
+            integration=integration,
+            account=account,
+            urgent=urgent,
+            batch=batch,
+            dry_run=dry_run,
+            strict=strict,
+            wait=wait,
+            verbose=verbose,
+            json=json,
+        )
+    )
+
+
+@app.command("status")
+def status_(
+    target: Annotated[
+        str | None, typer.Argument(metavar="[JOB_ID|INCIDENT_ID]", help="One job; without it, the accounts.")
+    ] = None,
+    *,
+    batch: BatchToSee = None,
+    account: Account = None,
+    json: Json = False,
+) -> int:
+    """Show the accounts, one job or one batch. Exits 1 if that job, or a job of that batch, failed."""
+    from producers.cli.status import status  # noqa: PLC0415
+
+    return status(target, batch, account, json=json)
+
+
+@app.command("watch")
+def watch_(
+    *,
+    batch: BatchToSee = None,
+    account: Account = None,
+    every: Annotated[
+        float, typer.Option(min=0.1, metavar="S", help="Seconds between lines where there is no terminal.")
+    ] = 5.0,
+    json: Json = False,
+) -> int:
+    """Watch jobs get done, until all are finished. Ctrl-C ends the watching only."""
+    from producers.cli.follow import watch  # noqa: PLC0415
+
+    return watch(batch, account, every_s=every, json=json)
+
+
+@app.command("demo")
+def demo_(
+    *,
+    jobs: Annotated[int, typer.Option(min=1, metavar="N", help="How many rooms to open.")] = 100,
+    json: Json = False,
+) -> int:
+    """See it work on this machine: a sandbox of the API, a queue and workers, no account needed."""
+    from producers.demo import run  # noqa: PLC0415
+
+    return run(jobs=jobs, json=json)
+
+
+@app.command("up")
+def up_() -> int:
+    """Run everything on this machine until Ctrl-C."""
+    from producers.up import run  # noqa: PLC0415
+
+    return run()
+
+
+@app.command(
+    "sandbox", add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True}
+)
+def sandbox_(context: typer.Context) -> None:
+    """Run a sandbox of Flashduty's API; its options: warrooms sandbox --help."""
+    import os  # noqa: PLC0415
+    import sys  # noqa: PLC0415
+
+    # -P: a directory named `sandbox` where the person happens to stand is not ours.
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "sandbox", *context.args])  # noqa: S606

@@ -1,0 +1,127 @@
+"""The accounts as the reading commands see them: settings, ledger and bucket, without Celery."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from producers.cli.exits import BadInput
+from producers.parsing import Defaults, shown
+from worker.jobs import BATCH_PATTERN, Lane
+from worker.ledger import Ledger, Progress
+from worker.redis_store import RedisStore
+from worker.settings import DEFAULT_ACCOUNT, Settings
+from worker.token_bucket import TokenBucket
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from worker.ledger import Record
+    from worker.settings import Account
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """One account: what it may do and what is known of its jobs."""
+
+    account: Account
+    ledger: Ledger
+    bucket: TokenBucket
+
+
+def open_desks(account: str | None, *, hold: Callable[[int], bool] = lambda _tries: False) -> Sequence[Desk]:
+    """The desk of the account, or of all of them.
+
+    Args:
+        account: the account's name; None means all.
+        hold: whether to ask Redis again after so many failed tries.
+
+    Raises:
+        BadInput: no such account.
+        SettingsError: a setting is wrong.
+    """
+    settings = Settings.load()
+    accounts = settings.accounts()
+    check_account(account, accounts)
+    store = RedisStore(settings.redis_url, hold=hold)
+    return [
+        Desk(
+            one,
+            Ledger(store, name, retention_s=settings.retention_s),
+            TokenBucket(store, name, one.plan),
+        )
+        for name, one in accounts.items()
+        if account in {None, name}
+    ]
+
+
+def check_account(account: str | None, accounts: Mapping[str, Account]) -> None:
+    """Raises BadInput if the account is named and not configured."""
+    if account is not None and account not in accounts:
+        raise BadInput(f"--account {shown(account)} is not known; known accounts: {', '.join(accounts)}")
+
+
+def check_batch(batch: str | None) -> None:
+    """Raises BadInput if this can be no batch's name."""
+    if batch is not None and not re.fullmatch(BATCH_PATTERN.strip("^$"), batch):
+        raise BadInput(f"--batch must be 1 to 100 letters, digits, '.', '-' or '_', got {shown(batch)}")
+
+
+def defaults(
+    accounts: Mapping[str, Account], account: str | None, integration: int | None, lane: Lane
+) -> Defaults:
+    """What a job gets that does not say otherwise; a lone account needs no name.
+
+    Raises:
+        BadInput: no such account.
+    """
+    check_account(account, accounts)
+    return Defaults(
+        account=account or (next(iter(accounts)) if len(accounts) == 1 else DEFAULT_ACCOUNT),
+        integration_ids={
+            name: integration or one.integration_id
+            for name, one in accounts.items()
+            if integration or one.integration_id
+        },
+        known_accounts=frozenset(accounts),
+        lane=lane,
+    )
+
+
+def batch_progress(desks: Sequence[Desk], batch: str) -> Mapping[str, Progress]:
+    """The batch by account; empty if nobody knows it."""
+    found = ((desk.account.name, desk.ledger.batch(batch)) for desk in desks)
+    return {name: progress for name, progress in found if progress is not None}
+
+
+def known_batch(desks: Sequence[Desk], batch: str) -> Mapping[str, Progress]:
+    """The batch by account.
+
+    Raises:
+        BadInput: nobody knows it; names the ones that may be meant.
+    """
+    check_batch(batch)
+    progress = batch_progress(desks, batch)
+    if not progress:
+        recent = [name for desk in desks for name in desk.ledger.batches(50)]
+        close = get_close_matches(batch, recent, n=1) or recent[:3]
+        hint = f"; known ones: {', '.join(close)}" if close else "; no batch is known here"
+        raise BadInput(f"there is no batch {shown(batch)} (or it was forgotten after the retention){hint}")
+    return progress
+
+
+def failures(desks: Sequence[Desk], batch: str | None = None, most: int = 5) -> list[Record]:
+    """The newest dead letters with their reasons; of a batch: those among the account's last 50."""
+    found: list[Record] = []
+    for desk in desks:
+        mine = 0
+        for job_id in desk.ledger.dead_letters(50 if batch else most):
+            record = desk.ledger.record(job_id)
+            if record is not None and (batch is None or batch in record.batches):
+                found.append(record)
+                mine += 1
+            if mine == most:
+                break
+    return sorted(found, key=lambda record: record.finished_at or 0, reverse=True)[:most]

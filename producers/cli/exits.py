@@ -1,0 +1,27 @@
+"""What a command's exit code says."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from worker.errors import WarroomsError
+
+
+class Exit(IntEnum):
+    """Exit codes; scripts rely on them."""
+
+    DONE = 0
+    JOBS_FAILED = 1
+    BAD_INPUT = 2
+    UNREACHABLE = 3
+    OUR_FAULT = 70
+    INTERRUPTED = 130
+    NOBODY_READS = 141
+
+
+class BadInput(WarroomsError):
+    """What was asked cannot be done; the message says what to write instead."""
+
+
+class StillWaiting(WarroomsError):
+    """The job is not finished in the time that was given; the message says how to go on."""

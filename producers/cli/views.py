@@ -1,0 +1,116 @@
+"""A job's record as JSON and as text. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from producers.console import iso, many, when
+from worker.jobs import JobState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from worker.ledger import Record
+
+
+def record_json(record: Record) -> dict[str, object]:
+    """The record for machines; times in ISO 8601 with offset."""
+    job, room = record.job, record.room
+    return {
+        "job_id": job.id,
+        "state": record.state.value,
+        "account": job.account,
+        "incident_id": job.incident_id,
+        "integration_id": job.integration_id,
+        "member_ids": list(job.member_ids),
+        "add_observers": job.add_observers,
+        "lane": job.lane.value,
+        "batches": list(record.batches),
+        "attempts": record.attempts,
+        "created_at": iso(record.created_at),
+        "updated_at": iso(record.updated_at),
+        "due_at": iso(record.due_at),
+        "finished_at": iso(record.finished_at),
+        "room": room.model_dump() if room else None,
+        "error": _error_json(record),
+        "request_id": record.request_id,
+    }
+
+
+def _error_json(record: Record) -> dict[str, object] | None:
+    if not record.message:
+        return None
+    return {"code": record.code, "message": record.message, "hint": record.hint, "status": record.status}
+
+
+def record_lines(record: Record, now_s: float) -> list[str]:
+    """The record for people."""
+    job = record.job
+    rows: Mapping[str, str | None] = {
+        "state": state_of(record, now_s),
+        "room": room_name(record),
+        "link": record.room.share_link if record.room else None,
+        "error": record.message,
+        "to do": to_do(record),
+        "request": record.request_id,
+        "lane": job.lane.value,
+        "members": ", ".join(map(str, job.member_ids)) + (" and the observers" if job.add_observers else ""),
+        "batches": ", ".join(record.batches),
+        "queued": when(record.created_at, now_s),
+        "changed": when(record.updated_at, now_s) if record.finished_at is None else None,
+        "finished": when(record.finished_at, now_s) if record.finished_at else None,
+    }
+    return [job.id, *(f"  {name:<9}{text.strip()}" for name, text in rows.items() if text)]
+
+
+def state_of(record: Record, now_s: float) -> str:
+    """The state in words: what happens next, or how it ended."""
+    tries = many(record.attempts, "attempt")
+    match record.state:
+        case JobState.QUEUED:
+            return "queued" + (f" again after {tries}" if record.attempts else ", waits for its turn")
+        case JobState.OPENING:
+            return f"opening, attempt {record.attempts}"
+        case JobState.RETRYING:
+            due = when(record.due_at, now_s) if record.due_at else "soon"
+            return f"retrying after {tries}, next one {due}"
+        case JobState.FOUND:
+            return "found: the incident had its room already"
+        case JobState.FAILED:
+            return f"failed after {tries}"
+    return record.state.value
+
+
+def room_name(record: Record) -> str:
+    """The room's name and id; empty if there is none."""
+    if record.room is None:
+        return ""
+    return f"{record.room.chat_name} ({record.room.chat_id})" if record.room.chat_name else record.room.chat_id
+
+
+def room_link(record: Record) -> str:
+    """The way into the room: its link, or its name where the IM gives no links."""
+    link = record.room.share_link if record.room else ""
+    return link or (f"room {room_name(record)} (its IM gives no link)" if record.room else "no room")
+
+
+def to_do(record: Record) -> str:
+    """What a person can do about a failed job; empty for any other."""
+    if record.state is not JobState.FAILED:
+        return record.hint
+    again = f"then queue it again: {again_command(record)}"
+    return f"{record.hint}; {again}" if record.hint else f"see to the cause, {again}"
+
+
+def again_command(record: Record) -> str:
+    """The command that queues a failed job anew."""
+    job = record.job
+    members = "".join(f" --member {member}" for member in job.member_ids)
+    observers = " --add-observers" if job.add_observers else ""
+    account = f"--account {job.account} " if job.account != "default" else ""
+    return f"warrooms open {job.incident_id} {account}--integration {job.integration_id}{members}{observers}"
+
+
+def failure_lines(records: Sequence[Record]) -> list[str]:
+    """Dead letters, a line each."""
+    return [f"  {record.job.id}: {record.message or 'no reason is known'}" for record in records]

@@ -1,0 +1,266 @@
+"""The one place that publishes: record in the ledger, then nudge.
+
+In this order nothing is lost in silence: a job without its message stands in the ledger, and enqueueing it once more
+nudges it again.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+import redis
+from kombu.exceptions import BatchPublishError, OperationalError
+
+from worker.celery_app import app, publish
+from worker.errors import InvalidJob, QueueUnavailable
+from worker.jobs import JobState, Lane, WarRoomJob
+from worker.ledger import Entered, Ledger
+from worker.redis_store import RedisStore
+from worker.token_bucket import TokenBucket
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from worker.settings import Account, Settings
+
+CHUNK: Final = 500
+"""Jobs per ledger script and per publishing pipeline: some milliseconds of Redis' time, so no worker waits for it."""
+
+
+class Status(StrEnum):
+    """What an enqueue found."""
+
+    QUEUED = "queued"
+    ALREADY_QUEUED = "already queued"
+    ALREADY_OPENING = "already opening"
+    ALREADY_OPEN = "already open"
+
+
+_STATUS: Final = {
+    JobState.QUEUED: Status.ALREADY_QUEUED,
+    JobState.RETRYING: Status.ALREADY_QUEUED,
+    JobState.OPENING: Status.ALREADY_OPENING,
+    JobState.OPENED: Status.ALREADY_OPEN,
+    JobState.FOUND: Status.ALREADY_OPEN,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The answer to an enqueue.
+
+    Args:
+        job_id: the job's id; the same incident and integration always have the same.
+        status: queued, or what was there already.
+        position: jobs in front of it when it was queued, 0 means it is next; None if it was there already.
+        starts_at: when its call is expected to go out; None if it was there already.
+        chat_id: the room's id, if there is one already.
+        share_link: the link to the room, if there is one already and its IM gives links.
+    """
+
+    job_id: str
+    status: Status
+    position: int | None = None
+    starts_at: datetime | None = None
+    chat_id: str = ""
+    share_link: str = ""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What `enqueue_many` did: receipts by status, and when the last of the jobs it queued is expected to start."""
+
+    batch: str | None = None
+    by_status: dict[Status, int] = field(default_factory=lambda: dict.fromkeys(Status, 0))
+    last_starts_at: datetime | None = None
+
+    @property
+    def total(self) -> int:
+        """All jobs that were handed in."""
+        return sum(self.by_status.values())
+
+    def add(self, receipt: Receipt) -> None:
+        """Counts one receipt."""
+        self.by_status[receipt.status] += 1
+        if receipt.starts_at is not None:
+            self.last_starts_at = max(receipt.starts_at, self.last_starts_at or receipt.starts_at)
+
+
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    account: Account
+    ledger: Ledger
+    bucket: TokenBucket
+
+
+class JobQueue:
+    """The way into the queue for every producer. Thread-safe.
+
+    Args:
+        settings: the accounts, their limits, and where Redis is. No app key is read here.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        app.conf.broker_url = settings.redis_url
+        self.store = RedisStore(settings.redis_url)
+        self._desks: Mapping[str, _Desk] = {
+            name: _Desk(
+                account,
+                Ledger(self.store, name, retention_s=settings.retention_s),
+                TokenBucket(self.store, name, account.plan),
+            )
+            for name, account in settings.accounts().items()
+        }
+
+    def enqueue(self, job: WarRoomJob) -> Receipt:
+        """Queues one job.
+
+        Raises:
+            InvalidJob: the account is not configured here.
+            QueueUnavailable: Redis does not answer or refuses; enqueueing again does no harm.
+        """
+        (receipt,) = self._enqueue([job], job.batch)
+        return receipt
+
+    def enqueue_many(
+        self,
+        jobs: Iterable[WarRoomJob],
+        *,
+        batch: str | None = None,
+        on_receipt: Callable[[WarRoomJob, Receipt], None] | None = None,
+    ) -> Tally:
+        """Queues any number of jobs, in constant memory, in the order given.
+
+        Args:
+            jobs: any iterable; read as it goes, `CHUNK` at a time.
+            batch: the name under which their progress is counted; each job's own unless given.
+            on_receipt: called for every job, in order, once it is queued.
+
+        Raises:
+            InvalidJob: an account is not configured here; the chunks before it are queued.
+            QueueUnavailable: Redis does not answer or refuses; the message says how many jobs are safely queued.
+                Handing the same jobs in again does no harm.
+        """
+        tally = Tally(batch)
+        source = iter(jobs)
+        while chunk := list(islice(source, CHUNK)):
+            try:
+                receipts = self._enqueue(chunk, batch)
+            except QueueUnavailable as error:
+                problem = f"{error} ({tally.total} jobs were queued before; hand all in again, nothing doubles)"
+            else:
+                for job, receipt in zip(chunk, receipts, strict=True):
+                    tally.add(receipt)
+                    if on_receipt is not None:
+                        on_receipt(job, receipt)
+                continue
+            raise QueueUnavailable(problem)
+        return tally
+
+    def ledger(self, account: str) -> Ledger:
+        """The ledger of an account.
+
+        Raises:
+            InvalidJob: the account is not configured here.
+        """
+        return self._desk(account).ledger
+
+    def bucket(self, account: str) -> TokenBucket:
+        """The bucket of an account.
+
+        Raises:
+            InvalidJob: the account is not configured here.
+        """
+        return self._desk(account).bucket
+
+    @property
+    def accounts(self) -> Mapping[str, Account]:
+        """The configured accounts by name."""
+        return {name: desk.account for name, desk in self._desks.items()}
+
+    def close(self) -> None:
+        """Closes every connection."""
+        self.store.close()
+        app.pool.force_close_all()
+
+    def _desk(self, account: str) -> _Desk:
+        try:
+            return self._desks[account]
+        except KeyError:
+            known = ", ".join(self._desks)
+        raise InvalidJob(f"account: {account!r} is not configured here; known: {known}")
+
+    def _enqueue(self, jobs: Sequence[WarRoomJob], batch: str | None) -> list[Receipt]:
+        groups: dict[tuple[str, str | None], list[int]] = {}
+        for index, job in enumerate(jobs):
+            groups.setdefault((job.account, batch or job.batch), []).append(index)
+        for account, _ in groups:
+            self._desk(account)  # all accounts are known before anything is written
+        receipts: list[Receipt | None] = [None] * len(jobs)
+        nudges: list[WarRoomJob] = []
+        for (account, name), indexes in groups.items():
+            desk = self._desks[account]
+            line = _Line.ahead(desk)
+            mine = [jobs[i] for i in indexes]
+            for index, job, entered in zip(indexes, mine, desk.ledger.enqueue(mine, name), strict=True):
+                receipts[index] = line.receipt(job, entered)
+                if entered.state is JobState.QUEUED:  # known ones too: their message may have been lost
+                    nudges.append(job)
+        self._nudge(nudges)
+        return [receipt for receipt in receipts if receipt is not None]
+
+    def _nudge(self, jobs: Sequence[WarRoomJob]) -> None:
+        if not jobs:
+            return
+        try:
+            with app.producer_pool.acquire(block=True) as producer, producer.batch(max_size=CHUNK):
+                for job in jobs:
+                    publish(producer, job)
+        except (BatchPublishError, OperationalError, redis.RedisError, OSError):
+            pass
+        else:
+            return
+        raise QueueUnavailable(
+            f"Redis at {self.store.place} went away while {len(jobs)} recorded jobs were being sent to the workers; "
+            "enqueue them again, nothing doubles"
+        )
+
+
+class _Line:
+    """The line of an account as it was before an enqueue: who stands in front of the next one."""
+
+    def __init__(self, ahead: dict[Lane, int], next_slot_at: datetime, interval: timedelta) -> None:
+        self._ahead = ahead
+        self._next_slot_at = next_slot_at
+        self._interval = interval
+
+    @classmethod
+    def ahead(cls, desk: _Desk) -> _Line:
+        progress = desk.ledger.progress()
+        level = desk.bucket.peek()
+        queued = max(0, progress.states[JobState.QUEUED] + progress.states[JobState.RETRYING])
+        return cls(
+            {Lane.URGENT: min(progress.queued_urgent, queued), Lane.BULK: queued},
+            datetime.now(UTC) + timedelta(seconds=level.next_slot_s),
+            timedelta(microseconds=desk.account.plan.interval_us),
+        )
+
+    def receipt(self, job: WarRoomJob, entered: Entered) -> Receipt:
+        if not entered.new:
+            status = _STATUS[entered.state]
+            return Receipt(entered.job_id, status, chat_id=entered.chat_id, share_link=entered.share_link)
+        position = self._ahead[job.lane]
+        self._ahead[Lane.BULK] += 1
+        if job.lane is Lane.URGENT:
+            self._ahead[Lane.URGENT] += 1
+        return Receipt(entered.job_id, Status.QUEUED, position, self._next_slot_at + position * self._interval)
+
+
+def new_batch_name(prefix: str = "bulk") -> str:
+    """A batch name that says when it was made and collides with no other."""
+    return f"{prefix}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"

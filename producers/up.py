@@ -1,0 +1,73 @@
+"""`warrooms up`: what the Procfile lists, in one terminal; with an embedded Valkey unless REDIS_URL is set."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import honcho.manager
+from honcho.environ import expand_processes, parse_procfile
+from honcho.printer import Printer
+
+from sandbox.stack import StackError, embedded_redis
+from worker.errors import SettingsError
+from worker.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+STOP_GRACE_S: Final = 60
+"""A worker finishes the calls it has begun: connect and read timeouts, and some air."""
+
+DATA: Final = Path(".warrooms")
+"""Where the embedded Valkey keeps the queue, append-only: jobs survive a restart of `up`."""
+
+
+def run(procfile: Path = Path("Procfile")) -> int:
+    """Runs every line of the Procfile until one ends or Ctrl-C; the exit code of the first that failed.
+
+    Raises:
+        SettingsError: a setting is wrong, an account has no app key, or there is no Procfile here.
+    """
+    for account in Settings.load().accounts().values():
+        account.app_key()  # say it here, in one sentence, rather than in the middle of four programs' output
+    processes = parse_procfile(_read(procfile)).processes
+    try:
+        with _redis() as url:
+            return _run({"REDIS_URL": url}, processes)
+    except StackError as error:
+        problem = str(error)
+    raise SettingsError(problem)
+
+
+def _run(env: Mapping[str, str], processes: Mapping[str, str]) -> int:
+    bin_folder = str(Path(sys.executable).parent)
+    path = os.pathsep.join((bin_folder, os.environ.get("PATH", "")))
+    honcho.manager.KILL_WAIT = STOP_GRACE_S  # honcho gives 5 s, which would cut calls under way
+    manager = honcho.manager.Manager(Printer(sys.stdout))
+    for process in expand_processes(processes, env={**env, "PATH": path}):
+        manager.add_process(process.name, process.cmd, quiet=process.quiet, env=process.env)
+    manager.loop()
+    return manager.returncode or 0
+
+
+@contextlib.contextmanager
+def _redis() -> Iterator[str]:
+    if url := os.environ.get("REDIS_URL"):
+        yield url
+        return
+    with embedded_redis(DATA / "valkey", port=6379, appendonly="yes", appendfsync="everysec") as url:
+        sys.stdout.write(f"Embedded Valkey, data in {DATA}/. In other terminals:  export REDIS_URL={url}\n")
+        sys.stdout.flush()
+        yield url
+
+
+def _read(procfile: Path) -> str:
+    try:
+        return procfile.read_text(encoding="utf-8")
+    except OSError as error:
+        reason = error.strerror
+    raise SettingsError(f"cannot read {procfile.absolute()}: {reason}; run this in the project's folder")

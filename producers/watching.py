@@ -1,0 +1,223 @@
+"""Watching jobs get done: samples in, speed, time left and lines of text out. Pure; the clock is in the samples."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from producers.console import duration, number
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+WINDOW_S: Final = 10.0
+"""The speed is measured over the last so many seconds."""
+
+SHORTEST_S: Final = 1.0
+"""Over less than this no speed is measured."""
+
+STALLED_S: Final = 15.0
+"""Queued jobs that nobody takes for so long (and three slots) mean that probably no worker runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The watched jobs at one moment.
+
+    Args:
+        at_s: the moment, in seconds of any clock that only goes forward.
+        queued: jobs that wait for a worker.
+        opening: jobs a worker is at.
+        retrying: jobs that wait for their next attempt.
+        opened: jobs that opened a room.
+        found: jobs whose room was there already.
+        failed: dead letters.
+        cancelled: jobs that were taken back.
+        line: all unfinished jobs of the accounts, other people's too: they share the speed.
+        rate_per_s: the speed the accounts keep in steady flow, in calls per second.
+        allowed_per_s: what the API allows them, in calls per second.
+        pause_s: what is left of a pause after a 429, in seconds.
+    """
+
+    at_s: float
+    queued: int = 0
+    opening: int = 0
+    retrying: int = 0
+    opened: int = 0
+    found: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    line: int = 0
+    rate_per_s: float = 1.0
+    allowed_per_s: float = 1.0
+    pause_s: float = 0.0
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that are not finished."""
+        return self.queued + self.opening + self.retrying
+
+    @property
+    def finished(self) -> int:
+        """Jobs to which nothing more will happen."""
+        return self.opened + self.found + self.failed + self.cancelled
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a person wants to know now; counts are those of the watch, `sample` has the raw ones."""
+
+    sample: Sample
+    total: int
+    done: int
+    opened: int
+    found: int
+    failed: int
+    cancelled: int
+    speed_per_s: float | None
+    left_s: float
+    stalled_s: float | None
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to watch."""
+        return self.sample.waiting == 0
+
+    def as_json(self, at: str) -> dict[str, object]:
+        """The view for machines; `at` is the time in ISO 8601."""
+        now = self.sample
+        return {
+            "at": at,
+            "total": self.total,
+            "done": self.done,
+            "opened": self.opened,
+            "found": self.found,
+            "failed": self.failed,
+            "cancelled": self.cancelled,
+            "queued": now.queued,
+            "opening": now.opening,
+            "retrying": now.retrying,
+            "speed_per_minute": None if self.speed_per_s is None else round(self.speed_per_s * 60, 1),
+            "limit_per_minute": round(now.allowed_per_s * 60, 1),
+            "left_s": round(self.left_s, 1),
+            "pause_s": round(now.pause_s, 1),
+            "stalled_s": None if self.stalled_s is None else round(self.stalled_s, 1),
+            "finished": self.finished,
+        }
+
+
+class Watch:
+    """Remembers the last samples.
+
+    Args:
+        since: counts finished jobs from this sample on; None counts all (a batch has its own counts).
+    """
+
+    def __init__(self, since: Sample | None = None) -> None:
+        self._since = since or Sample(0.0)
+        self._recent: deque[Sample] = deque()
+        self._moved_at_s: float | None = None
+
+    def see(self, sample: Sample) -> View:
+        """Takes the next sample and says what it means."""
+        if not self._recent or _moved(self._recent[-1], sample):
+            self._moved_at_s = sample.at_s
+        self._recent.append(sample)
+        while sample.at_s - self._recent[0].at_s > WINDOW_S:
+            self._recent.popleft()
+        since = self._since
+        # A dead letter that is replayed leaves its count: no difference goes below zero.
+        opened, found = max(0, sample.opened - since.opened), max(0, sample.found - since.found)
+        failed, cancelled = max(0, sample.failed - since.failed), max(0, sample.cancelled - since.cancelled)
+        done = opened + found + failed + cancelled
+        speed_per_s = speed(self._recent)
+        return View(
+            sample=sample,
+            total=done + sample.waiting,
+            done=done,
+            opened=opened,
+            found=found,
+            failed=failed,
+            cancelled=cancelled,
+            speed_per_s=speed_per_s,
+            left_s=time_left_s(sample, speed_per_s),
+            stalled_s=self._stalled_s(sample),
+        )
+
+    def _stalled_s(self, sample: Sample) -> float | None:
+        if not sample.queued or sample.opening or sample.pause_s > 0 or self._moved_at_s is None:
+            return None
+        idle_s = sample.at_s - self._moved_at_s
+        return idle_s if idle_s >= max(STALLED_S, 3 / sample.rate_per_s) else None
+
+
+def _moved(before: Sample, now: Sample) -> bool:
+    return (before.finished, before.line, before.opening, before.retrying, before.pause_s > 0) != (
+        now.finished,
+        now.line,
+        now.opening,
+        now.retrying,
+        now.pause_s > 0,
+    )
+
+
+def speed(samples: Sequence[Sample]) -> float | None:
+    """Finished jobs per second between the first and the last sample; None if they are too close to tell."""
+    if not samples or samples[-1].at_s - samples[0].at_s < SHORTEST_S:
+        return None
+    first, last = samples[0], samples[-1]
+    return max(0.0, (last.finished - first.finished) / (last.at_s - first.at_s))
+
+
+def time_left_s(sample: Sample, speed_per_s: float | None) -> float:
+    """When the last watched job should be finished, in seconds from the sample.
+
+    By the measured speed where there is one; else by the accounts' speed and everything in their lines, which is
+    the longest it can take without retries. A pause comes on top.
+    """
+    if not sample.waiting:
+        return 0.0
+    if speed_per_s and not sample.pause_s:
+        return sample.waiting / speed_per_s
+    return sample.pause_s + max(sample.waiting, sample.line) / sample.rate_per_s
+
+
+def per_minute(rate_per_s: float) -> str:
+    """A speed in the unit of the API's limits: `992/min`; slow ones by the hour."""
+    if 0 < rate_per_s < 1 / 60:
+        return f"{rate_per_s * 3600:.3g}/h"
+    return f"{number(round(rate_per_s * 60))}/min"
+
+
+def line(view: View) -> str:
+    """The view in one line of text."""
+    now = view.sample
+    parts = [f"{number(view.done)} of {number(view.total)} done"]
+    parts += [f"{number(count)} {name}" for name, count in _asides(view) if count]
+    if not view.finished:
+        if view.speed_per_s is not None:
+            parts.append(f"{per_minute(view.speed_per_s)} of {per_minute(now.allowed_per_s)}")
+        parts.append(f"about {duration(view.left_s)} left")
+    if now.pause_s > 0 and not view.finished:
+        parts.append(f"paused for {duration(now.pause_s)}: the API said 429")
+    if view.stalled_s is not None:
+        parts.append(f"no job was taken for {duration(view.stalled_s)}: is a worker running?")
+    return ", ".join(parts)
+
+
+def _asides(view: View) -> Sequence[tuple[str, int]]:
+    return (
+        ("failed", view.failed),
+        ("cancelled", view.cancelled),
+        ("opening", view.sample.opening),
+        ("retrying", view.sample.retrying),
+    )
+
+
+def result(view: View) -> str:
+    """How it ended, in one line of text."""
+    if not view.total:
+        return "finished: there was no job to wait for"
+    named = (("opened", view.opened), ("found", view.found), ("failed", view.failed), ("cancelled", view.cancelled))
+    return "finished: " + ", ".join(f"{number(count)} {name}" for name, count in named if count)

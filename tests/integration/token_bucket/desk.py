@@ -1,0 +1,65 @@
+"""A bucket with a clock you set, on a real Valkey: what every test here stands on."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import Final
+
+from worker.rate_limit import Plan
+from worker.redis_store import RedisStore, Script
+from worker.token_bucket import HORIZON_US, TokenBucket
+
+START_US: Final = 1_790_000_000_000_000
+"""16 digits, as on a server in 2026: one more than Lua's tostring() keeps."""
+
+_numbers = itertools.count()
+
+
+@dataclass
+class Desk:
+    """One fresh account and its clock; `skew_us` is what Redis' clock lacks of the true time."""
+
+    store: RedisStore
+    plan: Plan
+    horizon_us: int = HORIZON_US
+    now_us: int = START_US
+    skew_us: int = 0
+    bucket: TokenBucket = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.bucket = self.another()
+
+    def another(self, *, own_clock: bool = True) -> TokenBucket:
+        """A bucket of a new account, on this clock or on that of Redis."""
+        name = f"desk{next(_numbers)}"
+        return TokenBucket(self.store, name, self.plan, horizon_us=self.horizon_us, clock=self._time if own_clock else None)
+
+    def forget(self) -> None:
+        """What a failover to an empty Redis does."""
+        self.store.client.delete(self.bucket.key)
+
+    def _time(self) -> int:
+        return self.now_us + self.skew_us
+
+
+Open = Callable[..., Desk]
+"""Opens a desk: `open_desk(plan, horizon_us=..., now_us=...)`."""
+
+
+class MutantStore(RedisStore):
+    """A store whose bucket script was changed: every `old` in the text becomes its `new`."""
+
+    def __init__(self, url: str, changes: tuple[tuple[str, str], ...]) -> None:
+        super().__init__(url)
+        self._changes = changes
+
+    def script(self, name: str) -> Script:
+        text = files("worker").joinpath(f"{name}.lua").read_text(encoding="utf-8")
+        for old, new in self._changes:
+            assert old in text, f"the mutation no longer fits the script: {old!r}"
+            text = text.replace(old, new)
+        return Script(self, text)
+

@@ -1,0 +1,114 @@
+"""Histories: lists of commands that are given to the bucket and to its twin, reply by reply."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from worker.jobs import Lane
+from worker.rate_limit import SECOND_US, Limit, Plan, plan_of
+from worker.slots import Reserved
+from worker.token_bucket import URGENT_IN_A_ROW
+
+from .desk import START_US, Desk
+from .twin import Twin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .desk import Open
+
+PLANS: Final = (
+    plan_of("50/second;1000/minute"),
+    Plan((Limit(10, SECOND_US, 3, 100_000), Limit(40, 10 * SECOND_US, 5, 100_000))),
+    Plan((Limit(1, SECOND_US, 1),)),
+    Plan((Limit(30, 3 * SECOND_US, 1), Limit(7, SECOND_US, 3), Limit(1000, 60 * SECOND_US, 4))),
+)
+
+COMMANDS: Final = ("wait", "acquire", "hit", "refund", "penalty", "forget", "step back")
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command.
+
+    Args:
+        what: one of COMMANDS.
+        us: how long to wait or to step back; the Retry-After, 0 if the server did not say.
+        lane: of an acquire.
+        ticket: of an acquire.
+        which: which of the receipts to give back, counted from the newest.
+    """
+
+    what: str
+    us: int = 0
+    lane: Lane = Lane.BULK
+    ticket: bool = False
+    which: int = 0
+
+
+def random_history(seed: int, length: int) -> list[Command]:
+    """Mostly crowded, sometimes at rest, rarely struck by a penalty, a loss or a stepping clock."""
+    dice = random.Random(seed)
+    return [_random_command(dice) for _ in range(length)]
+
+
+def disagreement(desk: Desk, history: Iterable[Command]) -> str | None:
+    """The first reply or level in which bucket and twin differ."""
+    twin = Twin(desk.plan, desk.horizon_us, URGENT_IN_A_ROW)
+    receipts: list[tuple[str, str]] = []
+    for number, command in enumerate(history):
+        reply, expected = _play(desk, twin, command, receipts)
+        if reply != expected:
+            return f"{number}: {command}: bucket {reply}, twin {expected}"
+        level, expected_level = desk.bucket.peek(), twin.peek(desk.now_us)
+        if level != expected_level:
+            return f"{number}: after {command}: bucket {level}, twin {expected_level}"
+    return None
+
+
+def bucket_and_twin_agree(open_desk: Open, *, seeds: int, length: int) -> None:
+    """Fails at the first difference over random histories of every plan."""
+    for plan in PLANS:
+        for seed in range(seeds):
+            found = disagreement(open_desk(plan), random_history(seed, length))
+            assert found is None, f"plan {plan}, seed {seed}, {found}"
+
+
+def _random_command(dice: random.Random) -> Command:
+    what = dice.choices(COMMANDS, (30, 55, 4, 8, 0.7, 0.3, 0.7))[0]
+    us = dice.choice((dice.randint(0, 100_000), dice.randint(0, 400_000), dice.randint(0, 20_000), 60_493))
+    if what == "penalty":
+        us = dice.choice((0, 0, 700_000, 3 * SECOND_US))
+    elif dice.random() < 0.03:
+        us *= 20
+    lane = dice.choice((Lane.BULK, Lane.URGENT, Lane.URGENT))
+    return Command(what, us, lane, dice.random() < 0.6, min(int(dice.expovariate(1)), 5))
+
+
+def _play(desk: Desk, twin: Twin, command: Command, receipts: list[tuple[str, str]]) -> tuple[object, object]:
+    bucket = desk.bucket
+    match command.what:
+        case "acquire":
+            reply = bucket.acquire(command.lane, ticket=command.ticket)
+            expected = twin.acquire(desk.now_us, command.lane, ticket=command.ticket)
+            if isinstance(reply, Reserved) and isinstance(expected, Reserved):
+                receipts.append((reply.receipt, expected.receipt))
+                return (reply.wait_s, reply.lines), (expected.wait_s, expected.lines)
+            return reply, expected
+        case "hit":
+            return bucket.hit(), twin.hit(desk.now_us)
+        case "refund" if command.which < len(receipts):
+            receipt, expected_receipt = receipts[-1 - command.which]
+            return bucket.refund(receipt), twin.refund(desk.now_us, expected_receipt)
+        case "penalty":
+            return bucket.penalty(command.us / SECOND_US), twin.penalty(desk.now_us, command.us)
+        case "forget":
+            desk.forget()
+            twin.forget()
+        case "wait":
+            desk.now_us += command.us
+        case "step back":
+            desk.now_us = max(START_US, desk.now_us - command.us)
+    return None, None

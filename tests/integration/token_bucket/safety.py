@@ -1,0 +1,84 @@
+"""Stormy histories, and what must hold over all of them."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Final
+
+from worker.jobs import Lane
+from worker.rate_limit import SECOND_US, Limit, Plan, plan_of
+
+from .servers import refusals_by_model, slots_that_break_the_bucket
+from .workers import Crew, Log, Simulation
+
+if TYPE_CHECKING:
+    from .desk import Desk, Open
+
+ACCOUNT: Final = plan_of("50/second;1000/minute")
+BURSTY: Final = Plan((Limit(12, SECOND_US, 4, 100_000), Limit(60, 10 * SECOND_US, 10, 100_000)))
+SINGLE: Final = Plan((Limit(1, SECOND_US, 1, 100_000),))
+
+
+def storm(desk: Desk, *, seconds: float, seed: int, spread_us: int, troubles: bool = True) -> Log:
+    """Workers of both lanes give slots back, die, rest and come back all at once, under penalties, loss and clock steps."""
+    dice = random.Random(seed)
+    crews = (
+        Crew(9, busy_us=40_000, late_us=30_000, spread_us=spread_us, unused=0.15, dies=0.02),
+        Crew(3, lane=Lane.URGENT, busy_us=150_000, spread_us=spread_us, unused=0.3),
+    )
+    simulation = Simulation(desk, crews, seed)
+    end = desk.now_us + round(seconds * SECOND_US)
+    while desk.now_us < end:
+        simulation.run(dice.uniform(0.2, 9))
+        if troubles:
+            _trouble(dice, desk, simulation)
+    return simulation.log
+
+
+def no_server_refuses_a_used_slot(open_desk: Open, *, seconds: float = 60, seeds: int = 2) -> None:
+    """Fails if any model of a server refuses an arrival, or a fresh bucket a used slot."""
+    for plan, spread_us in ((ACCOUNT, 250_000), (BURSTY, 100_000), (SINGLE, 100_000)):
+        for seed in range(seeds):
+            log = storm(open_desk(plan), seconds=seconds, seed=seed, spread_us=spread_us)
+            assert len(log.calls) > 0.2 * seconds * plan.rate_per_s
+            assert log.taken_back > 0
+            found = refusals_by_model(plan.limits, log.arrivals)
+            assert not any(found.values()), f"{plan}, seed {seed}: {found}"
+            slots = [call.slot_us for call in log.calls]
+            assert slots_that_break_the_bucket(plan, slots) == 0, f"{plan}, seed {seed}"
+
+
+def every_answer_to_a_refund_is_safe(open_desk: Open, *, rounds: int = 60) -> None:
+    """Short dense histories in which half the slots are given back, some twice, all in random order."""
+    plan = Plan((Limit(9, SECOND_US, 3, 100_000),))
+    desk = open_desk(plan)
+    for seed in range(rounds):
+        dice = random.Random(seed)
+        desk.bucket = desk.another()
+        held: list[tuple[int, str]] = []
+        for _ in range(40):
+            desk.now_us += dice.choice((0, 30_000, plan.interval_us, 300_000))
+            reply = desk.bucket.acquire(Lane.BULK, ticket=True)
+            receipt = getattr(reply, "receipt", None)
+            if receipt:
+                held.append((desk.now_us + round(reply.wait_s * SECOND_US), receipt))
+            if held and dice.random() < 0.5:
+                given_back = dice.choice(held[-4:])
+                held.remove(given_back)
+                for _ in range(dice.choice((1, 2))):
+                    desk.bucket.refund(given_back[1])
+        assert slots_that_break_the_bucket(plan, [slot for slot, _ in held]) == 0, f"seed {seed}"
+
+
+def _trouble(dice: random.Random, desk: Desk, simulation: Simulation) -> None:
+    match dice.choice(("rest", "rest", "penalty", "blind penalty", "forget", "step back", "nothing")):
+        case "rest":
+            simulation.rest(dice.uniform(0.1, 3))
+        case "penalty":
+            desk.bucket.penalty(dice.uniform(0, 4))
+        case "blind penalty":
+            desk.bucket.penalty(None)
+        case "forget":
+            desk.forget()
+        case "step back":
+            desk.skew_us -= dice.randint(1, 20 * SECOND_US)

@@ -1,0 +1,30 @@
+"""warrooms' worker: opens incident war rooms, never faster than the account allows, and never twice.
+
+    queue ─▶ gate ─▶ tasks ─▶ open_war_room ─▶ slots ─▶ token_bucket.lua     which call may go out when
+                                    │    └────▶ flashduty ─▶ the API         the call
+                                    └─────────▶ ledger.lua                   what is known of the job
+
+What it does stands in files that touch no technology: jobs, errors, rate_limit, retry_policy, open_war_room.
+Their adapters: token_bucket and ledger (Redis), flashduty (HTTP), gate, tasks and celery_app (Celery).
+bootstrap joins them.
+
+Producers may import: jobs, errors, settings, ledger, token_bucket, flashduty, redis_store, celery_app, logs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+    app: Celery
+
+
+def __getattr__(name: str) -> object:
+    """`celery -A worker …` asks for `worker.app`; anyone else should not pay for importing Celery."""
+    if name == "app":
+        from worker.tasks import app_for_celery  # noqa: PLC0415 - see above
+
+        return app_for_celery()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,101 @@
+"""The only place that builds clients and joins ports to adapters; nothing here decides anything."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from worker.celery_app import queue_name
+from worker.flashduty import Flashduty
+from worker.gate import GATE, Gate
+from worker.jobs import Lane
+from worker.ledger import Ledger
+from worker.open_war_room import OpenWarRoom
+from worker.redis_store import RedisStore
+from worker.slots import Slots
+from worker.token_bucket import TokenBucket
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from worker.settings import Account, Settings
+
+LONGEST_HOLD_PAUSE_S: Final = 2.0
+LAST_TRIES: Final = 10
+"""Tries, half a second apart, to write down how a call ended when Redis is away and the worker must stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountDesk:
+    """Everything the worker needs to serve one account."""
+
+    account: Account
+    ledger: Ledger
+    bucket: TokenBucket
+    api: Flashduty
+    open_war_room: OpenWarRoom
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """A worker process's belongings. `stopping` is set when it is told to stop."""
+
+    store: RedisStore
+    desks: Mapping[str, AccountDesk]
+    gate: Gate
+    stopping: threading.Event
+
+    def close(self) -> None:
+        """Closes every connection."""
+        for desk in self.desks.values():
+            desk.api.close()
+        self.store.close()
+
+
+def build(settings: Settings, worker: str, gate: Gate = GATE) -> Runtime:
+    """Joins everything for the worker named `worker`; connects to nothing yet.
+
+    Raises:
+        SettingsError: a setting is wrong, or an account has no app key.
+    """
+    stopping = threading.Event()
+    store = RedisStore(settings.redis_url, hold=_hold_until(stopping))
+    desks = {}
+    for name, account in settings.accounts().items():
+        account.app_key()  # a worker without its key should not start
+        lanes = [(queue_name(name, lane), lane) for lane in Lane]
+        gate.add(name, account.plan.interval_us / 1e6, lanes)
+        desks[name] = _desk(settings, account, store, worker, gate, stopping)
+    return Runtime(store, desks, gate, stopping)
+
+
+def _desk(
+    settings: Settings,
+    account: Account,
+    store: RedisStore,
+    worker: str,
+    gate: Gate,
+    stopping: threading.Event,
+) -> AccountDesk:
+    ledger = Ledger(store, account.name, retention_s=settings.retention_s)
+    bucket = TokenBucket(store, account.name, account.plan)
+    api = Flashduty(base_url=settings.base_url, app_key=account.app_key)
+    slots = Slots(
+        bucket,
+        spread_s=settings.spread_s,
+        sleep=stopping.wait,
+        learn=lambda lines: gate.learn(account.name, lines),
+    )
+    return AccountDesk(account, ledger, bucket, api, OpenWarRoom(ledger, slots, api, worker=worker))
+
+
+def _hold_until(stopping: threading.Event) -> Callable[[int], bool]:
+    def hold(tries: int) -> bool:
+        if stopping.wait(min(LONGEST_HOLD_PAUSE_S, 0.1 * 2 ** min(tries, 5))):
+            time.sleep(0.5)
+            return tries < LAST_TRIES
+        return True
+
+    return hold

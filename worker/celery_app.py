@@ -1,0 +1,75 @@
+"""The Celery instance, the queues, and the message: task `warrooms.open`, one queue per account and lane."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from celery import Celery
+from kombu import Exchange, Queue
+
+from worker.jobs import Lane, WarRoomJob
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+TASK: Final = "warrooms.open"
+DIRECT: Final = Exchange("", type="direct")
+
+app = Celery("warrooms")
+app.config_from_object("celeryconfig")
+
+
+def queue_name(account: str, lane: Lane) -> str:
+    """The queue of a lane: `warrooms.<account>` for bulk, `warrooms.<account>.urgent`."""
+    return f"warrooms.{account}.urgent" if lane is Lane.URGENT else f"warrooms.{account}"
+
+
+def declare_queues(accounts: Iterable[str]) -> None:
+    """Makes the accounts' queues those that this process consumes from and publishes to."""
+    app.conf.task_queues = [
+        Queue(name, DIRECT, routing_key=name)
+        for account in accounts
+        for name in (queue_name(account, Lane.URGENT), queue_name(account, Lane.BULK))
+    ]
+
+
+def message_of(job: WarRoomJob) -> dict[str, Any]:
+    """The task's keyword arguments for a job; optional ones only if they say something."""
+    kwargs: dict[str, Any] = {
+        "account": job.account,
+        "incident_id": job.incident_id,
+        "integration_id": job.integration_id,
+    }
+    if job.member_ids:
+        kwargs["member_ids"] = list(job.member_ids)
+    if job.add_observers:
+        kwargs["add_observers"] = True
+    if job.batch:
+        kwargs["batch"] = job.batch
+    if job.lane is Lane.URGENT:
+        kwargs["urgent"] = True
+    return kwargs
+
+
+def publish(producer: Any, job: WarRoomJob, lane: Lane | None = None) -> None:  # noqa: ANN401
+    """Sends the nudge for a job that the ledger has.
+
+    Args:
+        producer: a kombu producer of `app`, also inside `producer.batch()`.
+        job: the job.
+        lane: through which queue; the job's own unless given. A retry or a job that goes back to the head of its
+            line takes the urgent queue: that decides only when it is fetched, the bucket goes by the job's lane.
+    """
+    kwargs = message_of(job)
+    shown = f"{job.incident_id} @ {job.account}"
+    message = app.amqp.as_task_v2(job.id, TASK, (), kwargs, argsrepr="()", kwargsrepr=shown, ignore_result=True)
+    # Straight to the queue's list: routing, declaring and Celery's publish signals cost as much as all the rest.
+    producer.publish(
+        message.body,
+        exchange="",
+        routing_key=queue_name(job.account, lane or job.lane),
+        serializer="json",
+        headers=message.headers,
+        retry=False,
+        **message.properties,
+    )

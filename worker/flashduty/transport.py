@@ -1,0 +1,151 @@
+"""What stands below httpx's client: one layer adds the key, one keeps the deadline of the whole call."""
+
+from __future__ import annotations
+
+import functools
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import httpcore
+import httpx
+
+from worker.errors import SettingsError
+from worker.flashduty.app_key import MASK, AppKey
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Iterable
+
+APP_KEY: Final = "warrooms.app_key"
+"""The request extension that carries the masked key of this call down to `AppKeyTransport`."""
+
+
+class AppKeyTransport(httpx.BaseTransport):
+    """Adds `?app_key=` to a copy of the request; nothing above this line ever holds a URL with the key."""
+
+    def __init__(self, inner: httpx.BaseTransport) -> None:
+        self._inner = inner
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Pass the copy on. It is no local variable here: tracebacks may show those."""
+        return self._inner.handle_request(_with_key(request))
+
+    def close(self) -> None:
+        """Close the connections below."""
+        self._inner.close()
+
+    def __repr__(self) -> str:
+        return f"<AppKeyTransport {MASK}>"
+
+
+def _with_key(request: httpx.Request) -> httpx.Request:
+    extensions = dict(request.extensions)
+    key = extensions.pop(APP_KEY)
+    if not isinstance(key, AppKey):
+        raise TypeError("a request without an app key")
+    return httpx.Request(
+        request.method,
+        request.url.copy_with(query=key.query()),
+        headers=request.headers,
+        stream=request.stream,
+        extensions=extensions,
+    )
+
+
+class Deadline:
+    """The moment by which the call under way must have ended. One per client, so one per thread."""
+
+    def __init__(self, total_s: float) -> None:
+        self._total_s = total_s
+        self._at = 0.0
+
+    def start(self) -> None:
+        """A new call begins."""
+        self._at = time.monotonic() + self._total_s
+
+    def within(self, timeout_s: float | None, late: type[httpcore.TimeoutException]) -> float:
+        """The smaller of the timeout and the time left.
+
+        Raises:
+            httpcore.TimeoutException: no time is left; of the class `late`.
+        """
+        left_s = self._at - time.monotonic()
+        if left_s <= 0:
+            raise late("the deadline of the whole call has passed")
+        return left_s if timeout_s is None else min(timeout_s, left_s)
+
+
+class DeadlineTransport(httpx.HTTPTransport):
+    """httpx's transport with a deadline for the whole call.
+
+    A read timeout only bounds the silence between two bytes: a server that sends one now and then, also in a
+    header, holds a thread for days. So each socket operation gets no more time than the call has left.
+    """
+
+    def __init__(self, limits: httpx.Limits, total_s: float) -> None:
+        super().__init__(verify=_ssl_context(), trust_env=False)
+        self._deadline = Deadline(total_s)
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=_ssl_context(),
+            max_connections=limits.max_connections,
+            max_keepalive_connections=limits.max_keepalive_connections,
+            keepalive_expiry=limits.keepalive_expiry,
+            retries=0,
+            network_backend=_Network(self._deadline),
+        )
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Start the clock and send."""
+        self._deadline.start()
+        return super().handle_request(request)
+
+
+@functools.cache
+def _ssl_context() -> ssl.SSLContext:
+    """One for all threads, built at the first call. Obeys SSL_CERT_FILE and SSL_CERT_DIR."""
+    try:
+        return httpx.create_ssl_context()
+    except OSError as error:
+        raise SettingsError(f"no CA certificates: check SSL_CERT_FILE and SSL_CERT_DIR ({error})") from None
+
+
+class _Network(httpcore.NetworkBackend):
+    def __init__(self, deadline: Deadline) -> None:
+        self._inner = httpcore.SyncBackend()
+        self._deadline = deadline
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        left_s = self._deadline.within(timeout, httpcore.ConnectTimeout)
+        stream = self._inner.connect_tcp(host, port, left_s, local_address, socket_options)
+        return _Stream(stream, self._deadline)
+
+
+class _Stream(httpcore.NetworkStream):
+    def __init__(self, inner: httpcore.NetworkStream, deadline: Deadline) -> None:
+        self._inner = inner
+        self._deadline = deadline
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._inner.read(max_bytes, self._deadline.within(timeout, httpcore.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._inner.write(buffer, self._deadline.within(timeout, httpcore.WriteTimeout))
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        left_s = self._deadline.within(timeout, httpcore.ConnectTimeout)
+        return _Stream(self._inner.start_tls(ssl_context, server_hostname, left_s), self._deadline)
+
+    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - httpcore's own signature
+        return self._inner.get_extra_info(info)

@@ -1,0 +1,130 @@
+"""Which queues may be popped now: kombu's `queue_order_strategy`.
+
+A job waits in Redis, not in a worker: while the next slot of an account's lane is further away than the window, its
+queue is hidden from BRPOP. What the gate knows it learns from the replies that tasks get anyway: it costs no command.
+It is an optimisation: memory stays flat, an urgent job is fetched first, a slow account holds no thread. The exact
+limit is the bucket's; a gate that knew nothing would be slow, never wrong.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from worker.jobs import Lane
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from worker.slots import Lines
+
+WINDOW_S: Final = 0.25
+"""A queue shows when its next slot is this near: the BRPOP under way (0.1 s), the horizon (0.125 s), and a little."""
+
+BULK_FIRST_EVERY: Final = 10
+"""Every tenth fetch takes bulk first, or a flood of urgent jobs would keep bulk in its queue."""
+
+
+@dataclass(slots=True)
+class _Account:
+    interval_s: float
+    urgent_at: float = 0.0
+    bulk_at: float = 0.0
+    fetched: int = 0  # messages fetched that have not asked for a slot yet
+
+
+class Gate:
+    """What this process believes about the next slots. Written by task threads, read by the consumer's.
+
+    Args:
+        clock: monotonic seconds.
+        window_s: how near the next slot must be for its queue to show.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, window_s: float = WINDOW_S) -> None:
+        self._clock = clock
+        self._window_s = window_s
+        self._lock = threading.Lock()
+        self._accounts: dict[str, _Account] = {}
+        self._queues: dict[str, tuple[str, Lane]] = {}
+
+    def add(self, account: str, interval_s: float, queues: Iterable[tuple[str, Lane]]) -> None:
+        """Makes an account and its queues known; queues nobody made known always show."""
+        self._accounts[account] = _Account(interval_s)
+        self._queues.update({queue: (account, lane) for queue, lane in queues})
+
+    def learn(self, account: str, lines: Lines) -> None:
+        """A task asked for a slot, and this is what the bucket said."""
+        known = self._accounts.get(account)
+        if known is None:
+            return
+        with self._lock:
+            now = self._clock()
+            known.urgent_at, known.bulk_at = now + lines.urgent_s, now + lines.bulk_s
+
+    def fetched(self, queue: str) -> None:
+        """A message left `queue`; it will ask for a slot in a moment."""
+        self._count(queue, 1)
+
+    def asked(self, queue: str) -> None:
+        """The message has asked for its slot, or needs none."""
+        self._count(queue, -1)
+
+    def shows(self, queue: str) -> bool:
+        """Whether `queue` may be popped now."""
+        entry = self._queues.get(queue)
+        if entry is None:
+            return True
+        known, lane = self._accounts[entry[0]], entry[1]
+        slot_at = known.urgent_at if lane is Lane.URGENT else known.bulk_at
+        return slot_at + known.fetched * known.interval_s - self._clock() < self._window_s
+
+    def is_bulk(self, queue: str) -> bool:
+        """Whether `queue` is a bulk line."""
+        entry = self._queues.get(queue)
+        return entry is not None and entry[1] is Lane.BULK
+
+    def _count(self, queue: str, by: int) -> None:
+        entry = self._queues.get(queue)
+        if entry is not None:
+            with self._lock:
+                known = self._accounts[entry[0]]
+                known.fetched = max(0, known.fetched + by)
+
+
+GATE: Final = Gate()
+"""The gate of this process: kombu builds the cycle below by its name, so they meet here."""
+
+
+class GatedCycle:
+    """The order in which a channel's queues are popped; kombu's contract (kombu/utils/scheduling.py).
+
+    Urgent lines first, then bulk, each in turn; hidden ones not at all.
+    """
+
+    def __init__(self, it: Iterable[str] | None = None, gate: Gate = GATE) -> None:
+        self._gate = gate
+        self._turn = 0
+        self.items: list[str] = list(it or ())
+
+    def update(self, it: Iterable[str]) -> None:
+        """The channel consumes from these queues now; what is known keeps its turn."""
+        wanted = list(it)
+        self.items = [q for q in self.items if q in wanted] + [q for q in wanted if q not in self.items]
+
+    def consume(self, n: int) -> list[str]:
+        """The queues for the next BRPOP, the first ones first; none means no BRPOP now."""
+        showing = [queue for queue in self.items[:n] if self._gate.shows(queue)]
+        self._turn += 1
+        bulk_first = self._turn % BULK_FIRST_EVERY == 0
+        return sorted(showing, key=lambda queue: self._gate.is_bulk(queue) != bulk_first)
+
+    def rotate(self, last_used: str) -> str:
+        """A message came from `last_used`: it goes to the end of its kind."""
+        self._gate.fetched(last_used)
+        if last_used in self.items:
+            self.items.remove(last_used)
+            self.items.append(last_used)
+        return last_used

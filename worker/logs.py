@@ -1,0 +1,67 @@
+"""Logs: structlog over the standard library's logging, JSON lines or a readable console, one line per outcome."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Final
+
+import structlog
+
+from worker.settings import LogFormat
+
+QUIET: Final = {
+    "celery.worker.strategy": logging.WARNING,  # "Task received": the outcome's line says more
+    "celery.app.trace": logging.WARNING,  # "Task succeeded": same
+    "celery.worker.consumer.mingle": logging.WARNING,
+    "celery.worker.consumer.gossip": logging.WARNING,
+    "httpx": logging.WARNING,  # would log every call's URL
+    "httpcore": logging.WARNING,
+}
+
+
+def configure(log_format: LogFormat, level: int | str | None = None) -> None:
+    """Sets the process's logging up, once, on standard error.
+
+    Args:
+        log_format: console, json, or auto: console on a terminal.
+        level: the root level; INFO unless given.
+    """
+    as_json = log_format is LogFormat.JSON or (log_format is LogFormat.AUTO and not sys.stderr.isatty())
+    shared: list[structlog.typing.Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.stdlib.ExtraAdder(),
+    ]
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer(ensure_ascii=False)
+        if as_json
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(),
+            # Plain tracebacks: the pretty ones print local variables, and one of them may be an app key.
+            exception_formatter=structlog.dev.plain_traceback,
+        )
+    )
+    tail: list[structlog.typing.Processor] = [structlog.processors.format_exc_info] if as_json else []
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *tail, renderer],
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level or logging.INFO)
+    for name, quiet in QUIET.items():
+        logging.getLogger(name).setLevel(quiet)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared[:3],
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )

@@ -1,0 +1,62 @@
+"""Queues again what waits in the ledger: retries that are due. Run by the workers themselves, no extra process."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from typing import TYPE_CHECKING, Final
+
+from worker.celery_app import app, publish
+from worker.errors import WarroomsError
+from worker.jobs import Lane
+
+if TYPE_CHECKING:
+    from worker.bootstrap import AccountDesk, Runtime
+
+log = logging.getLogger(__name__)
+
+EVERY_S: Final = 0.5
+
+
+class Recovery:
+    """A thread of the worker that looks after due retries, for all accounts.
+
+    Args:
+        runtime: the worker's belongings; the thread ends when `runtime.stopping` is set.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._thread = threading.Thread(target=self._run, name="recovery", daemon=True)
+
+    def start(self) -> None:
+        """Starts looking."""
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._runtime.stopping.wait(EVERY_S):
+            for desk in self._runtime.desks.values():
+                try:
+                    queue_due(desk)
+                except WarroomsError as error:
+                    log.warning("cannot queue retries: %s", error)
+                except Exception:
+                    log.exception("cannot queue retries of %s", desk.account.name)
+
+
+def queue_due(desk: AccountDesk) -> int:
+    """Nudges the account's retries that are due; not more than it can serve until the next look.
+
+    Returns:
+        How many were nudged.
+    """
+    most = math.ceil(desk.account.plan.rate_per_s * EVERY_S) + 1
+    due = desk.ledger.take_due(most, every_ms=round(EVERY_S * 900))
+    if due:
+        with app.producer_pool.acquire(block=True) as producer:
+            for job_id, _lane in due:
+                record = desk.ledger.record(job_id)
+                if record is not None:
+                    publish(producer, record.job, Lane.URGENT)
+    return len(due)

@@ -1,0 +1,147 @@
+"""Redis, as both adapters use it: one connection pool, scripts from package files, foreign errors translated here."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from worker.errors import QueueUnavailable, SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+T = TypeVar("T")
+
+SOCKET_TIMEOUT_S: Final = 5.0
+HEALTH_CHECK_S: Final = 10
+
+
+class RedisStore:
+    """A Redis database, its scripts and its errors. Thread-safe; connects on first use.
+
+    Args:
+        url: `redis://`, `rediss://` or `unix://`; its password never shows in an error or a repr.
+        hold: called with the number of failed tries (from 1) when Redis is away; True means try again. Workers
+            pass one that waits: they hold, they never go on without the shared bucket. Producers fail at once.
+    """
+
+    def __init__(self, url: str, *, hold: Callable[[int], bool] = lambda _tries: False) -> None:
+        self.place = place_of(url)
+        self._hold = hold
+        try:
+            # One immediate retry replaces a pooled connection that died with the last server. All scripts
+            # bear a second execution: at worst a slot is reserved and not used.
+            self.client = redis.Redis.from_url(
+                url,
+                decode_responses=True,
+                socket_timeout=SOCKET_TIMEOUT_S,
+                socket_connect_timeout=SOCKET_TIMEOUT_S,
+                socket_keepalive=True,
+                health_check_interval=HEALTH_CHECK_S,
+                retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
+                client_name="warrooms",
+            )
+        except (ValueError, TypeError) as error:
+            raise SettingsError(f"REDIS_URL is no Redis address: {_safe(error, url)}") from None
+
+    def __repr__(self) -> str:
+        return f"RedisStore({self.place})"
+
+    def script(self, name: str) -> Script:
+        """The script in `worker/<name>.lua`."""
+        return Script(self, files("worker").joinpath(f"{name}.lua").read_text(encoding="utf-8"))
+
+    def held(self, call: Callable[[], T]) -> T:
+        """The call's result, tried again for as long as `hold` says so.
+
+        Raises:
+            QueueUnavailable: Redis does not answer or refuses.
+        """
+        tries = 0
+        while True:
+            try:
+                with self.errors():
+                    return call()
+            except QueueUnavailable as error:
+                tries += 1
+                if not error.passing or not self._hold(tries):
+                    raise
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Translates what redis-py raises.
+
+        Raises:
+            QueueUnavailable: with the place and what to do, without credentials.
+        """
+        passing = True
+        try:
+            yield
+        except redis.AuthenticationError:
+            passing, problem = False, f"Redis at {self.place} refuses the password; correct it in REDIS_URL"
+        except redis.exceptions.NoPermissionError as error:
+            passing = False
+            problem = f"Redis at {self.place} does not permit this user what is needed: {error}"
+        except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
+            problem = f"cannot reach Redis at {self.place} ({_reason(error)}); is it running, is REDIS_URL right?"
+        except redis.RedisError as error:
+            problem = f"Redis at {self.place} refuses: {error}"
+        else:
+            return
+        raise QueueUnavailable(problem, passing=passing)
+
+    def ping(self) -> None:
+        """One round trip.
+
+        Raises:
+            QueueUnavailable: Redis does not answer or refuses.
+        """
+        with self.errors():
+            self.client.ping()
+
+    def close(self) -> None:
+        """Closes every connection."""
+        self.client.close()
+
+
+class Script:
+    """A Lua script, sent once and then called by its digest."""
+
+    def __init__(self, store: RedisStore, text: str) -> None:
+        self._store = store
+        self._script = store.client.register_script(text)
+
+    def __call__(self, keys: Sequence[str], args: Sequence[str | int]) -> Any:  # noqa: ANN401
+        """Runs it atomically; the reply as Redis gives it.
+
+        Raises:
+            QueueUnavailable: Redis does not answer or refuses.
+        """
+        return self._store.held(lambda: self._script(keys=list(keys), args=list(args)))
+
+
+def place_of(url: str) -> str:
+    """Where a Redis address points, without user, password and query: fit for people to read."""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme == "unix":
+            return parts.path
+        return f"{parts.hostname or 'localhost'}:{parts.port or 6379}{parts.path}"
+    except ValueError:
+        return "(unreadable address)"
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, redis.TimeoutError | TimeoutError):
+        return "no answer in time"
+    return str(error).split(". ")[0].split(" connecting to ")[0].removeprefix("Error ") or type(error).__name__
+
+
+def _safe(error: Exception, url: str) -> str:
+    return "it cannot be parsed" if url in str(error) or "@" in str(error) else str(error)

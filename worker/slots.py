@@ -1,0 +1,134 @@
+"""Waiting for a slot: ask the bucket, sleep once, and measure whether we woke in time. No clock or sleep of its own."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+from worker.errors import NoMoreSlots
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from worker.jobs import Lane
+
+LONGEST_HOLD_S: Final = 10.0
+"""A job is held in a worker for a slot no longer than this; it goes back to its line and the gate waits for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """How long a newcomer would wait in each lane, and how long the account is paused; in seconds."""
+
+    urgent_s: float
+    bulk_s: float
+    pause_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """A slot is ours: sleep `wait_s` once, then send. `receipt` gives it back if it is not used."""
+
+    wait_s: float
+    receipt: str
+    lines: Lines
+
+
+@dataclass(frozen=True, slots=True)
+class NotYet:
+    """No slot within the horizon: come back in `wait_s`, with a ticket."""
+
+    wait_s: float
+    lines: Lines
+
+
+class Bucket(Protocol):
+    """The part of TokenBucket that waiting needs."""
+
+    def acquire(self, lane: Lane, *, ticket: bool = False) -> Reserved | NotYet:
+        """Asks for the next slot."""
+
+    def refund(self, receipt: str) -> bool:
+        """Gives an unused slot back."""
+
+    def penalty(self, retry_after_s: float | None) -> float:
+        """Pauses the account."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """The right to make one call now."""
+
+    receipt: str
+    waited_s: float
+
+
+class Slots:
+    """The slots of one account, for the tasks of this process.
+
+    Args:
+        bucket: the account's shared bucket.
+        spread_s: D in seconds; a worker that wakes later than half of it gives its slot back and asks again.
+        sleep: waits so many seconds; True if the worker is stopping.
+        learn: told what every reply says about the lines (the gate listens).
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        *,
+        spread_s: float,
+        sleep: Callable[[float], bool],
+        learn: Callable[[Lines], None] = lambda _lines: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._bucket = bucket
+        self._latest_s = spread_s / 2
+        self._sleep = sleep
+        self._learn = learn
+        self._clock = clock
+
+    def take(self, lane: Lane) -> Slot:
+        """Waits until the next call of the account may go out.
+
+        Raises:
+            NoMoreSlots: the worker is stopping, or the wait would hold the job for too long.
+            QueueUnavailable: Redis is away and the worker does not hold any longer.
+        """
+        began = self._clock()
+        ticket = False
+        while True:
+            asked = self._clock()
+            reply = self._bucket.acquire(lane, ticket=ticket)
+            self._learn(reply.lines)
+            if isinstance(reply, Reserved):
+                if self._in_time(asked, reply):
+                    return Slot(reply.receipt, self._clock() - began)
+            elif reply.wait_s > LONGEST_HOLD_S:
+                raise NoMoreSlots(f"no slot for another {reply.wait_s:.0f} s")
+            elif self._sleep(reply.wait_s):
+                raise NoMoreSlots("this worker is stopping")
+            ticket = True
+
+    def give_back(self, slot: Slot) -> None:
+        """Returns a slot that was not used."""
+        self._bucket.refund(slot.receipt)
+
+    def pause(self, retry_after_s: float | None) -> float:
+        """Pauses the account for every worker after a 429; the seconds that are left of the pause."""
+        left_s = self._bucket.penalty(retry_after_s)
+        self._learn(Lines(left_s, left_s, left_s))
+        return left_s
+
+    def _in_time(self, asked: float, reserved: Reserved) -> bool:
+        # The slot lies between asked + wait and now + wait: sleep by the later, judge by the earlier.
+        stopping = self._sleep(reserved.wait_s) if reserved.wait_s > 0 else False
+        late_s = self._clock() - asked - reserved.wait_s
+        if stopping or late_s > self._latest_s:
+            self._bucket.refund(reserved.receipt)
+            if stopping:
+                raise NoMoreSlots("this worker is stopping")
+            return False
+        return True

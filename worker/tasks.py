@@ -1,0 +1,164 @@
+"""The Celery task: thin. Message -> job, one call, its outcome -> one log line; and the worker's signals."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import structlog
+from celery import bootsteps, signals
+
+from worker import bootstrap, logs
+from worker.celery_app import TASK, app, declare_queues, publish
+from worker.errors import InvalidJob, QueueUnavailable, SettingsError
+from worker.jobs import Lane, WarRoomJob
+from worker.open_war_room import Outcome, Report
+from worker.recovery import Recovery
+from worker.settings import Settings
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+    from worker.bootstrap import AccountDesk, Runtime
+
+EXIT_SETTINGS: Final = 2
+EXIT_UNREACHABLE: Final = 3
+GATE_TICK_S: Final = 0.05
+
+log = structlog.get_logger("warrooms")
+_runtime: Runtime | None = None
+
+
+def runtime() -> Runtime:
+    """This worker's belongings, built when it starts."""
+    if _runtime is None:
+        raise SettingsError("no worker runs in this process")
+    return _runtime
+
+
+@app.task(name=TASK, bind=True, ignore_result=True, acks_late=True)  # type: ignore[untyped-decorator]
+def open_war_room(self: Any, **fields: Any) -> str:  # noqa: ANN401
+    """Opens the room of one job; docs/celery.md has the message's fields."""
+    queue = (self.request.delivery_info or {}).get("routing_key", "")
+    here = runtime()
+    asked = _once(lambda: here.gate.asked(queue))
+    began = time.monotonic()
+    try:
+        desk, job = _read(here, fields)
+        report = desk.open_war_room(job, asked)
+    finally:
+        asked()
+    if report.outcome is Outcome.BACK_IN_LINE:
+        with app.producer_pool.acquire(block=True) as producer:
+            publish(producer, job, Lane.URGENT)
+    _say(job, report, time.monotonic() - began)
+    return report.outcome.value
+
+
+def _read(here: Runtime, fields: dict[str, Any]) -> tuple[AccountDesk, WarRoomJob]:
+    account = fields.get("account", "default")
+    desk = here.desks.get(account) if isinstance(account, str) else None
+    if desk is None:
+        raise InvalidJob(f"account: {account!r} is not one of this worker's: {', '.join(here.desks)}")
+    urgent = fields.pop("urgent", False)
+    if not isinstance(urgent, bool):
+        raise InvalidJob("urgent: must be true or false")
+    if fields.get("integration_id") is None and desk.account.integration_id is not None:
+        fields["integration_id"] = desk.account.integration_id
+    lane = Lane.URGENT if urgent else Lane.BULK
+    return desk, WarRoomJob.of(**{**fields, "account": account, "lane": lane})
+
+
+def _say(job: WarRoomJob, report: Report, took_s: float) -> None:
+    if report.outcome is Outcome.NOTHING_TO_DO:
+        log.debug("nothing to do", job=job.id)
+        return
+    facts: dict[str, Any] = {
+        "job": job.id,
+        "attempt": report.attempt,
+        "waited_s": round(report.waited_s, 3),
+        "took_s": round(took_s, 3),
+    }
+    if report.room is not None:
+        facts["chat_id"] = report.room.chat_id
+    if report.error is not None:
+        facts |= {"error": str(report.error), "request_id": report.error.request_id}
+    if report.delay_s:
+        facts["delay_s"] = round(report.delay_s, 3)
+    say = log.info if report.error is None else log.warning
+    say(report.outcome.value, **facts)
+
+
+def _once(call: Any) -> Any:  # noqa: ANN401
+    calls = iter([call])
+
+    def first_time_only() -> None:
+        for only in calls:
+            only()
+
+    return first_time_only
+
+
+class GateTick(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Wakes the consumer's loop: with every queue hidden no BRPOP is under way, and nothing else would."""
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def start(self, parent: Any) -> None:  # noqa: ANN401
+        """Begins to tick; the hub forgets its timers when the connection is lost, so each start does it again."""
+        hub = getattr(parent, "hub", None)
+        if hub is not None:
+            hub.call_repeatedly(GATE_TICK_S, _nothing)
+
+
+def _nothing() -> None:
+    """The hub asks the gate after every wake-up; waking is all it needs."""
+
+
+app.steps["consumer"].add(GateTick)
+
+
+def app_for_celery() -> Celery:
+    """The app for `celery -A worker …`, its queues those of the configured accounts; ends the process if it can't."""
+    try:
+        declare_queues(Settings.load().accounts())
+    except SettingsError as error:
+        _end(str(error), EXIT_SETTINGS)
+    return app
+
+
+@signals.setup_logging.connect  # type: ignore[untyped-decorator]
+def _set_up_logging(loglevel: int | None = None, **_: object) -> None:
+    logs.configure(Settings.load().log_format, loglevel)
+
+
+@signals.worker_init.connect  # type: ignore[untyped-decorator]
+def _start(sender: Any = None, **_: object) -> None:  # noqa: ANN401
+    global _runtime  # noqa: PLW0603 - Celery gives the task no other way to its worker's belongings
+    try:
+        _runtime = bootstrap.build(Settings.load(), worker=str(getattr(sender, "hostname", "worker")))
+        _runtime.store.ping()
+    except SettingsError as error:
+        _end(str(error), EXIT_SETTINGS)
+    except QueueUnavailable as error:
+        if not error.passing:
+            _end(str(error), EXIT_UNREACHABLE)
+    Recovery(runtime()).start()
+
+
+@signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]
+def _stop(**_: object) -> None:
+    if _runtime is not None:
+        _runtime.stopping.set()
+
+
+@signals.worker_shutdown.connect  # type: ignore[untyped-decorator]
+def _close(**_: object) -> None:
+    if _runtime is not None:
+        _runtime.close()
+
+
+def _end(message: str, code: int) -> NoReturn:
+    sys.stderr.write(f"warrooms: {message}\n")
+    raise SystemExit(code)
