@@ -1,4 +1,4 @@
-"""Every door to the queue. The Python API:
+"""Every door to the queue. The Python API in four lines.
 
     from producers import enqueue, enqueue_many
 

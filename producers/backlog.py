@@ -5,18 +5,19 @@ columns). What is wrong with one line is a BadLine and the rest goes on; what is
 Blank lines are skipped; so are lines that begin with `#`, in `ids` everywhere, else before the first record.
 
 csv.field_size_limit() is the whole process's, so it stays as it is: a cell beyond it (128 KiB) makes a BadLine.
-Longer than 250 lines until the counted lines (`_Source`) move to a file of their own.
+Longer than 250 lines until the counted lines (`Source`) move to a file of their own.
 """
 
 from __future__ import annotations
 
 import csv
-import io
 import json
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, BinaryIO, Final, NoReturn, Self
 
+from producers.lines import LINE_BYTES_MAX, BrokenLine, Source
+from producers.lines import UnreadableFile as UnreadableFile  # its callers know it from here
 from producers.parsing import FIELDS, Defaults, parse_job, parse_text_job, shown, unknown_field
 from worker.errors import InvalidJob
 
@@ -25,24 +26,6 @@ if TYPE_CHECKING:
 
     from worker.jobs import WarRoomJob
 
-LINE_BYTES_MAX: Final = 1024 * 1024
-"""The longest line, and the longest CSV record, with its line end."""
-
-_SKIP_BYTES: Final = 64 * 1024
-
-_UTF8_BOM: Final = b"\xef\xbb\xbf"
-
-_NOT_TEXT: Final = "is not UTF-8 text (looks like UTF-16 / a binary file)"
-
-_MAGIC: Final = {
-    b"\xff\xfe": _NOT_TEXT,
-    b"\xfe\xff": _NOT_TEXT,
-    b"\x1f\x8b": "is compressed with gzip; unpack it first: gunzip -c FILE",
-    b"PK\x03\x04": "is a zip archive or an Excel workbook; unpack it, or save it as CSV",
-    b"\x28\xb5\x2f\xfd": "is compressed with zstd; unpack it first: zstd -dc FILE",
-    b"\xfd7zXZ": "is compressed with xz; unpack it first: xz -dc FILE",
-}
-
 
 class Form(StrEnum):
     """How a file writes its jobs."""
@@ -50,13 +33,6 @@ class Form(StrEnum):
     CSV = "csv"
     JSONL = "jsonl"
     IDS = "ids"
-
-
-class UnreadableFile(InvalidJob):
-    """The file cannot be read, or not further; the message says at which line, why, and what to do.
-
-    Jobs from before that line (a NUL byte in the middle of a file) stand.
-    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +62,7 @@ def read_jobs(stream: BinaryIO, defaults: Defaults, *, form: Form | None = None)
     Raises:
         UnreadableFile: while iterating.
     """
-    source = _Source(stream)
+    source = Source(stream)
     line = yield from _first_record(source)
     if not line:
         return
@@ -103,13 +79,13 @@ def read_jobs(stream: BinaryIO, defaults: Defaults, *, form: Form | None = None)
         yield from _read_lines(source, defaults, form)
 
 
-def _first_record(source: _Source) -> Generator[BadLine, None, bytes]:
+def _first_record(source: Source) -> Generator[BadLine, None, bytes]:
     """The first line that is not blank, no comment and not broken; empty if only broken ones are there."""
     broken = False
     while line := source.read():
         try:
             text = source.text(line).strip()
-        except _BrokenLine as error:
+        except BrokenLine as error:
             broken = True
             yield BadLine(source.line, str(error))
             continue
@@ -118,67 +94,6 @@ def _first_record(source: _Source) -> Generator[BadLine, None, bytes]:
     if not broken:
         raise UnreadableFile("is empty: no job in it")
     return b""
-
-
-class _BrokenLine(Exception):
-    """This line gives no job; the next one may."""
-
-
-class _Source:
-    """The physical lines of a stream, counted, and the way back to a few of them."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self._again = io.BytesIO()
-        self.reread = False
-        """Whether the last line had been pushed back."""
-        self.line = 0
-        """The number of the last line, from 1."""
-
-    def read(self) -> bytes:
-        """The next line with its end, empty after the last; of a line that is too long, a bit more than allowed."""
-        line = self._again.readline()
-        self.reread = bool(line)
-        if not line.endswith(b"\n"):
-            line += self._stream.readline(LINE_BYTES_MAX + 1 - len(line))
-        if line:
-            self.line += 1
-            if self.line == 1 and not self.reread:
-                line = self._check_start(line)
-            if b"\0" in line:
-                self.unreadable(_NOT_TEXT)
-        return line
-
-    def text(self, line: bytes) -> str:
-        """The text of the line just read.
-
-        Raises:
-            _BrokenLine: it is not UTF-8, or too long; then its rest is skipped without holding it.
-        """
-        if len(line) > LINE_BYTES_MAX:
-            while line and not line.endswith(b"\n"):
-                line = self._stream.readline(_SKIP_BYTES)
-            raise _BrokenLine("is longer than 1 MiB")
-        try:
-            return line.decode()
-        except UnicodeDecodeError as error:
-            raise _BrokenLine(f"is not UTF-8: byte 0x{line[error.start]:02x} at position {error.start + 1}") from None
-
-    def push_back(self, lines: bytes) -> None:
-        """Read the last lines again. Never while others are still to be read again."""
-        self._again = io.BytesIO(lines)
-        self.line -= lines.count(b"\n") + (not lines.endswith(b"\n"))
-
-    def unreadable(self, why: str) -> NoReturn:
-        """Give up the file at this line."""
-        raise UnreadableFile(f"line {self.line}: {why}")
-
-    def _check_start(self, line: bytes) -> bytes:
-        for magic, why in _MAGIC.items():
-            if line.startswith(magic):
-                self.unreadable(why)
-        # A line that is only the mark must not look like the end of the file.
-        return line.removeprefix(_UTF8_BOM) or b"\n"
 
 
 def _detect(text: str, columns: list[str]) -> Form:
@@ -203,7 +118,7 @@ def _known(columns: list[str]) -> int:
     return sum(column.lower() in FIELDS for column in columns)
 
 
-def _check_columns(source: _Source, columns: list[str]) -> None:
+def _check_columns(source: Source, columns: list[str]) -> None:
     if not _known(columns):
         source.unreadable(f"is no CSV header; name the columns there: {','.join(FIELDS)}")
     for index, column in enumerate(columns):
@@ -217,7 +132,7 @@ def _check_columns(source: _Source, columns: list[str]) -> None:
         source.unreadable("column 'incident_id' is missing")
 
 
-def _read_lines(source: _Source, defaults: Defaults, form: Form) -> Iterator[GoodLine | BadLine]:
+def _read_lines(source: Source, defaults: Defaults, form: Form) -> Iterator[GoodLine | BadLine]:
     ids = form is Form.IDS
     while line := source.read():
         number = source.line
@@ -227,7 +142,7 @@ def _read_lines(source: _Source, defaults: Defaults, form: Form) -> Iterator[Goo
                 continue
             fields = {"incident_id": text.strip()} if ids else _json_object(text)
             job = parse_job(fields, defaults)
-        except (InvalidJob, _BrokenLine) as error:
+        except (InvalidJob, BrokenLine) as error:
             yield BadLine(number, str(error))
         else:
             yield GoodLine(number, job)
@@ -265,7 +180,7 @@ def _no_constant(name: str) -> NoReturn:
 _JSON: Final = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_constant)
 
 
-def _read_csv(source: _Source, delimiter: str, columns: list[str], defaults: Defaults) -> Iterator[GoodLine | BadLine]:
+def _read_csv(source: Source, delimiter: str, columns: list[str], defaults: Defaults) -> Iterator[GoodLine | BadLine]:
     record = _Record(source)
     rows = csv.reader(record, delimiter=delimiter, skipinitialspace=True, strict=True)
     while True:
@@ -274,7 +189,7 @@ def _read_csv(source: _Source, delimiter: str, columns: list[str], defaults: Def
             cells = next(rows)
         except StopIteration:
             return
-        except (csv.Error, _BrokenLine) as error:
+        except (csv.Error, BrokenLine) as error:
             yield BadLine(record.line, record.give_up(error))
             continue
         try:
@@ -297,7 +212,7 @@ class _Record:
     So an open quote costs one line, not the file, and no line is read more than twice.
     """
 
-    def __init__(self, source: _Source) -> None:
+    def __init__(self, source: Source) -> None:
         self._source = source
         self._held = bytearray()
         self._first_bytes = 0
@@ -333,11 +248,11 @@ class _Record:
 
     def _next_line(self) -> str:
         if self._source.reread:
-            raise _BrokenLine("leaves a quote open")
+            raise BrokenLine("leaves a quote open")
         line = self._source.read()
         if not line:
             raise StopIteration
         self._held += line
         if len(self._held) > LINE_BYTES_MAX:
-            raise _BrokenLine("leaves a quote open for more than 1 MiB")
+            raise BrokenLine("leaves a quote open for more than 1 MiB")
         return self._source.text(line)

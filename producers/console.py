@@ -144,6 +144,11 @@ def duration(seconds: float) -> str:
     return f"{whole} s"
 
 
+def about(seconds: float) -> str:
+    """A time span that is an estimate: `about 12 s`, `less than 1 s`."""
+    return duration(seconds) if seconds < 1 else f"about {duration(seconds)}"
+
+
 def local(moment_s: float) -> datetime:
     """Seconds since the epoch as a local time with its offset."""
     return datetime.fromtimestamp(moment_s, UTC).astimezone()
@@ -157,8 +162,6 @@ def iso(moment_s: float | None) -> str | None:
 def when(moment_s: float, now_s: float) -> str:
     """A moment for people: local time with offset, and how far away it is."""
     away_s = moment_s - now_s
-    if abs(away_s) < 1:
-        relative = "now"
-    else:
-        relative = f"in {duration(away_s)}" if away_s > 0 else f"{duration(-away_s)} ago"
+    relative = f"in {duration(away_s)}" if away_s > 0 else f"{duration(-away_s)} ago"
+    relative = "now" if abs(away_s) < 1 else relative
     return f"{local(moment_s).isoformat(sep=' ', timespec='seconds')} ({relative})"

@@ -129,7 +129,6 @@ def _job(given: dict[str, object], problems: list[str], defaults: Defaults) -> W
     given.setdefault("batch", defaults.batch)
     given["lane"] = _lane(given.pop("urgent", None), problems, defaults)
     _settle_account(given, problems, defaults)
-    _settle_members(given, problems)
     job = None
     try:
         job = WarRoomJob.model_validate(given)
@@ -171,19 +170,6 @@ def _settle_account(given: dict[str, object], problems: list[str], defaults: Def
                 "set FLASHDUTY_INTEGRATION_ID or give --integration"
             )
         given["integration_id"] = 1 if default is None else default
-
-
-def _settle_members(given: dict[str, object], problems: list[str]) -> None:
-    """Refuse a long list at its first wrong member: pydantic explains each, 1 MiB of them in 400 MiB."""
-    members = given.get("member_ids")
-    if not isinstance(members, list) or len(members) <= _SHOWN_ITEMS:
-        return
-    for index, member in enumerate(members):
-        if type(member) is not int or not 0 < member <= INT64_MAX:
-            rule = _MUST_BE["int_type" if type(member) is not int else "greater_than"]
-            problems.append(f"member_ids[{index}] {rule}, got {shown(member)}")
-            del given["member_ids"]
-            return
 
 
 _RANGE: Final = f"must be from 1 to {INT64_MAX}"

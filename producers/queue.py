@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import redis
 from kombu.exceptions import BatchPublishError, OperationalError
+from kombu.pools import ProducerPool
 
 from worker.celery_app import app, publish
 from worker.errors import InvalidJob, QueueUnavailable
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 CHUNK: Final = 500
 """Jobs per ledger script and per publishing pipeline: some milliseconds of Redis' time, so no worker waits for it."""
+
+PUBLISHERS: Final = 10
+"""Threads that publish at the same time; another one waits."""
 
 
 class Status(StrEnum):
@@ -106,7 +110,9 @@ class JobQueue:
     """
 
     def __init__(self, settings: Settings) -> None:
-        app.conf.broker_url = settings.redis_url
+        # Pools of our own: closing the app's would end publishing for the whole process.
+        self._connections = app.connection_for_write(settings.redis_url).Pool(PUBLISHERS)
+        self._producers = ProducerPool(self._connections, PUBLISHERS)
         self.store = RedisStore(settings.redis_url)
         self._desks: Mapping[str, _Desk] = {
             name: _Desk(
@@ -186,7 +192,8 @@ class JobQueue:
     def close(self) -> None:
         """Closes every connection."""
         self.store.close()
-        app.pool.force_close_all()
+        self._producers.force_close_all()
+        self._connections.force_close_all()
 
     def _desk(self, account: str) -> _Desk:
         try:
@@ -218,7 +225,7 @@ class JobQueue:
         if not jobs:
             return
         try:
-            with app.producer_pool.acquire(block=True) as producer, producer.batch(max_size=CHUNK):
+            with self._producers.acquire(block=True) as producer, producer.batch(max_size=CHUNK):
                 for job in jobs:
                     publish(producer, job)
         except (BatchPublishError, OperationalError, redis.RedisError, OSError):

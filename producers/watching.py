@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from producers.console import duration, number
+from producers.console import about, duration, number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -198,7 +198,7 @@ def line(view: View) -> str:
     if not view.finished:
         if view.speed_per_s is not None:
             parts.append(f"{per_minute(view.speed_per_s)} of {per_minute(now.allowed_per_s)}")
-        parts.append(f"about {duration(view.left_s)} left")
+        parts.append(f"{about(view.left_s)} left")
     if now.pause_s > 0 and not view.finished:
         parts.append(f"paused for {duration(now.pause_s)}: the API said 429")
     if view.stalled_s is not None:

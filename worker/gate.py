@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from worker.jobs import Lane
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 WINDOW_S: Final = 0.25
 """A queue shows when its next slot is this near: the BRPOP under way (0.1 s), the horizon (0.125 s), and a little."""
 
+FORGET_S: Final = 5.0
+"""A fetched message that has not asked by then never will: an unknown task, wrong arguments, a revoked job."""
+
 BULK_FIRST_EVERY: Final = 10
 """Every tenth fetch takes bulk first, or a flood of urgent jobs would keep bulk in its queue."""
 
@@ -32,7 +36,7 @@ class _Account:
     interval_s: float
     urgent_at: float = 0.0
     bulk_at: float = 0.0
-    fetched: int = 0  # messages fetched that have not asked for a slot yet
+    fetched_at: deque[float] = field(default_factory=deque)  # of messages that have not asked for a slot yet
 
 
 class Gate:
@@ -66,11 +70,18 @@ class Gate:
 
     def fetched(self, queue: str) -> None:
         """A message left `queue`; it will ask for a slot in a moment."""
-        self._count(queue, 1)
+        known = self._account_of(queue)
+        if known is not None:
+            with self._lock:
+                known.fetched_at.append(self._clock())
 
     def asked(self, queue: str) -> None:
         """The message has asked for its slot, or needs none."""
-        self._count(queue, -1)
+        known = self._account_of(queue)
+        if known is not None:
+            with self._lock:
+                if known.fetched_at:
+                    known.fetched_at.popleft()
 
     def shows(self, queue: str) -> bool:
         """Whether `queue` may be popped now."""
@@ -78,20 +89,21 @@ class Gate:
         if entry is None:
             return True
         known, lane = self._accounts[entry[0]], entry[1]
-        slot_at = known.urgent_at if lane is Lane.URGENT else known.bulk_at
-        return slot_at + known.fetched * known.interval_s - self._clock() < self._window_s
+        now = self._clock()
+        with self._lock:
+            while known.fetched_at and known.fetched_at[0] <= now - FORGET_S:
+                known.fetched_at.popleft()
+            slot_at = known.urgent_at if lane is Lane.URGENT else known.bulk_at
+            return slot_at + len(known.fetched_at) * known.interval_s - now < self._window_s
 
     def is_bulk(self, queue: str) -> bool:
         """Whether `queue` is a bulk line."""
         entry = self._queues.get(queue)
         return entry is not None and entry[1] is Lane.BULK
 
-    def _count(self, queue: str, by: int) -> None:
+    def _account_of(self, queue: str) -> _Account | None:
         entry = self._queues.get(queue)
-        if entry is not None:
-            with self._lock:
-                known = self._accounts[entry[0]]
-                known.fetched = max(0, known.fetched + by)
+        return None if entry is None else self._accounts[entry[0]]
 
 
 GATE: Final = Gate()

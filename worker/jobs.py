@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
+from string import hexdigits
 from typing import Annotated, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, FailFast, Field, StringConstraints, ValidationError, field_validator
 
 from worker.errors import InvalidJob
 
@@ -102,7 +103,7 @@ class WarRoomJob(BaseModel):
     account: AccountName = "default"
     incident_id: ObjectId
     integration_id: PositiveInt64
-    member_ids: tuple[PositiveInt64, ...] = ()
+    member_ids: Annotated[tuple[PositiveInt64, ...], FailFast()] = ()
     add_observers: Annotated[bool, Field(strict=True)] = False
     lane: Lane = Lane.BULK
     batch: BatchName | None = None
@@ -170,10 +171,10 @@ def incident_id(value: str) -> str:
 
 def _what_is_wrong(value: str) -> str:
     shown = repr(value if len(value) <= 40 else value[:40] + "…")  # noqa: PLR2004
-    strange = next((c for c in value if not re.match(r"[0-9a-fA-F]", c, re.ASCII)), None)
-    if len(value) == 24 and strange is not None:  # noqa: PLR2004
-        return f"{shown} with {strange!r} at position {value.index(strange) + 1}"
-    return f"{shown} ({len(value)} characters)"
+    if len(value) != 24:  # noqa: PLR2004
+        return f"{shown} ({len(value)} characters)"
+    position, strange = next((n, c) for n, c in enumerate(value, 1) if c not in hexdigits)
+    return f"{shown} with {strange!r} at position {position}"
 
 
 def _number(value: object) -> str:

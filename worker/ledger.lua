@@ -1,10 +1,11 @@
 -- The ledger of one account: every job's record, in atomic transitions. A Celery message is only a nudge to look here.
 --
 -- KEYS[1]  warrooms:{account}; all other keys are made from it, so they share its hash slot:
---            :job:<incident>.<integration>  hash, the record            :retries  zset, id by due time in ms
+--            :job:<incident>.<integration>  hash, the record
+--            :retries  zset, id by the time in ms when somebody must look: a retry is due, or a claim's lease ends
 --            :counts   hash, jobs by state (queued also by lane)        :failed   zset, id by time of failure in ms
 --            :batch:<name>  hash, its jobs by state                     :batches  zset, name by time in ms
---            :nudged   a short lock: one worker queues due retries at a time
+--            :nudged   a short lock: one worker queues due jobs at a time
 -- ARGV[1]  command; ARGV[2] the time now in ms, '' means Redis TIME (only tests pass a time)
 --   enqueue  retention ms, batch or '', then per job: id, lane, members '1,2', observers '1' or ''
 --            -> per job: status, chat_id, share_link      status: 'new' | the state the job was found in
@@ -13,7 +14,7 @@
 --   finish   id, token, state, retention ms, field, value ...   -> 1 | 0 if the claim is lost
 --   retry    id, token, delay ms, look first '1' or '', field, value ...   -> 1 | 0
 --   release  id, token                -> 1 | 0      no attempt spent
---   due      how many, lock ms, again after ms      -> id, lane, ...
+--   due      how many, lock ms, again after ms      -> id, lane, ...     due retries, and jobs of dead workers
 -- A command that is repeated because its reply was lost does no harm: the token says who asked before.
 --
 -- Record: state lane members observers batches attempts look token lease sent created updated due finished
@@ -59,13 +60,24 @@ local function write_counts()
   end
 end
 
+local kept = {}
+
+local function is_kept(batch) -- a job may outlive its batch; counting it would make a hash that never ends
+  if kept[batch] == nil then
+    kept[batch] = redis.call('EXISTS', base .. ':batch:' .. batch) == 1
+  end
+  return kept[batch]
+end
+
 local function count_state(state, lane, batches, by)
   count(base .. ':counts', state, by)
   if state == 'queued' then
     count(base .. ':counts', 'queued.' .. lane, by)
   end
   for name in string.gmatch(batches, '[^,]+') do
-    count(base .. ':batch:' .. name, state, by)
+    if is_kept(name) then
+      count(base .. ':batch:' .. name, state, by)
+    end
   end
 end
 
@@ -137,8 +149,19 @@ local function hurry(job, id)
   redis.call('HSET', key(id), 'lane', 'urgent')
 end
 
+local function keep(batch, retention)
+  local name = base .. ':batch:' .. batch
+  redis.call('HSETNX', name, 'created', whole(now))
+  redis.call('PEXPIRE', name, whole(2 * retention)) -- outlives the records it counts
+  redis.call('ZADD', base .. ':batches', whole(now), batch)
+  redis.call('ZREMRANGEBYSCORE', base .. ':batches', '-inf', whole(now - 2 * retention))
+end
+
 local function enqueue()
   local retention, batch, reply = tonumber(ARGV[3]), ARGV[4], {}
+  if batch ~= '' then
+    keep(batch, retention)
+  end
   for at = 5, #ARGV, 4 do
     local id, lane, members, observers = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
     local job = load(id)
@@ -157,13 +180,6 @@ local function enqueue()
       join(job, id, batch)
     end
     reply[#reply + 1], reply[#reply + 2], reply[#reply + 3] = status, chat_id, share_link
-  end
-  if batch ~= '' then
-    local name = base .. ':batch:' .. batch
-    redis.call('HSETNX', name, 'created', whole(now))
-    redis.call('PEXPIRE', name, whole(2 * retention)) -- outlives the records it counts
-    redis.call('ZADD', base .. ':batches', whole(now), batch)
-    redis.call('ZREMRANGEBYSCORE', base .. ':batches', '-inf', whole(now - 2 * retention))
   end
   return reply
 end
@@ -185,7 +201,7 @@ local function claim(id, token, lease)
   redis.call('HSET', key(id), 'token', token, 'lease', whole(now + lease), 'attempts', job.attempts + 1,
     'look', look and '1' or '', 'sent', look and '' or '1')
   redis.call('HDEL', key(id), 'due')
-  redis.call('ZREM', base .. ':retries', id)
+  redis.call('ZADD', base .. ':retries', whole(now + lease), id)
   return { 'claimed', job.attempts + 1, look and 1 or 0 }
 end
 
@@ -199,6 +215,7 @@ local function sent(id, token, lease)
     return 0
   end
   redis.call('HSET', key(id), 'sent', '1', 'lease', whole(now + lease))
+  redis.call('ZADD', base .. ':retries', whole(now + lease), id)
   return 1
 end
 
@@ -218,6 +235,7 @@ local function finish(id, token, state, retention)
   set_rest(id, 7)
   redis.call('HSET', key(id), 'finished', whole(now))
   redis.call('HDEL', key(id), 'lease', 'due')
+  redis.call('ZREM', base .. ':retries', id)
   redis.call('PEXPIRE', key(id), whole(retention))
   if state == 'failed' then
     redis.call('ZADD', base .. ':failed', whole(now), id)
@@ -249,6 +267,7 @@ local function release(id, token)
   end
   move(job, id, 'queued')
   redis.call('HSET', key(id), 'attempts', math.max(job.attempts - 1, 0), 'sent', '')
+  redis.call('ZREM', base .. ':retries', id)
   return 1
 end
 
@@ -259,7 +278,10 @@ local function due(most, lock, again_after)
   local reply = {}
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', base .. ':retries', '-inf', whole(now), 'LIMIT', 0, most)) do
     local job = load(id)
-    if job and job.state == 'retrying' then
+    if job and job.state == 'opening' then -- its worker is dead, and its message may be acknowledged
+      redis.call('HSET', key(id), 'look', (job.look or job.sent) and '1' or '', 'sent', '')
+    end
+    if job and (job.state == 'opening' or job.state == 'retrying') then
       move(job, id, 'queued')
     end
     if job and job.state == 'queued' then

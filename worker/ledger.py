@@ -170,7 +170,10 @@ class Ledger:
         return bool(self._call("release", _short(claim.job_id), claim.token))
 
     def take_due(self, most: int, every_ms: int) -> list[tuple[str, Lane]]:
-        """At most `most` retries that are due, as queued jobs to nudge; once per `every_ms` over all workers."""
+        """At most `most` jobs to nudge, queued again: due retries, and claims whose lease ended (the worker died).
+
+        Once per `every_ms` over all workers.
+        """
         reply = self._call("due", most, every_ms, NUDGE_AGAIN_MS)
         pairs = zip(reply[::2], reply[1::2], strict=True)
         return [(f"{self.account}.{short}", Lane(lane)) for short, lane in pairs]

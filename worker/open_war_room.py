@@ -151,22 +151,26 @@ class OpenWarRoom:
             self._ledger.release(claim)
             return Report(Outcome.BACK_IN_LINE, claim.attempt)
         except FlashdutyError as error:
-            return self._settle(job, claim, slot, error)
+            return self._settle(claim, slot, error)
         except Exception:
             # A defect of ours must not leave the job claimed for nobody: it is an attempt with unknown outcome.
             log.exception("defect while opening %s", job.id)
             defect = OutcomeUnknown("a defect in the worker, see its log", code="Defect")
-            return self._settle(job, claim, slot, defect)
+            return self._settle(claim, slot, defect)
 
     def _open(self, job: WarRoomJob, claim: Claim, slot: Slot) -> Report:
         if claim.look_first:
             found = self._look(job)
             if found is not None:
                 return self._has_room(claim, slot, JobState.FOUND, *found)
-            self._slots.take(job.lane)
+            ours = self._slots.take(job.lane)
             if not self._ledger.mark_sent(claim):
+                self._slots.give_back(ours)
                 raise _ClaimLost
-        reply = self._api.create(job)
+        try:
+            reply = self._api.create(job)
+        except RoomGone as gone:
+            return self._look_once(job, claim, slot, gone)
         return self._has_room(claim, slot, JobState.OPENED, reply.value, reply.request_id)
 
     def _look(self, job: WarRoomJob) -> tuple[WarRoom, str] | None:
@@ -187,13 +191,11 @@ class OpenWarRoom:
             raise _ClaimLost
         return Report(Outcome(state.value), claim.attempt, slot.waited_s, room=room)
 
-    def _settle(self, job: WarRoomJob, claim: Claim, slot: Slot, error: FlashdutyError) -> Report:
+    def _settle(self, claim: Claim, slot: Slot, error: FlashdutyError) -> Report:
         if error.next_step is NextStep.WAIT:
             paused_s = self._slots.pause(error.retry_after_s)
             self._ledger.release(claim)
             return Report(Outcome.BACK_IN_LINE, claim.attempt, slot.waited_s, error, paused_s)
-        if isinstance(error, RoomGone):
-            return self._look_once(job, claim, slot, error)
         match decide(claim.attempt, error, self._jitter()):
             case TryAgainIn(delay_s, look_first):
                 self._ledger.retry(claim, error, delay_s, look_first=look_first)
@@ -207,12 +209,10 @@ class OpenWarRoom:
         try:
             self._slots.take(job.lane)
             found = self._look(job)
-        except NoMoreSlots:
-            self._ledger.release(claim)
-            return Report(Outcome.BACK_IN_LINE, claim.attempt)
         except FlashdutyError as error:
-            unknown = OutcomeUnknown(f"{gone.message}; looking for it failed: {error}", code=gone.code)
-            return self._settle(job, claim, slot, error if error.next_step is NextStep.WAIT else unknown)
+            if error.next_step is NextStep.WAIT:
+                raise
+            raise OutcomeUnknown(f"{gone.message}; looking for it failed: {error}", code=gone.code) from error
         if found is not None:
             return self._has_room(claim, slot, JobState.FOUND, *found)
         reason = f"{gone}. {gone.hint}"

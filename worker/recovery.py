@@ -1,4 +1,8 @@
-"""Queues again what waits in the ledger: retries that are due. Run by the workers themselves, no extra process."""
+"""Queues again what waits in the ledger: retries that are due, and jobs whose worker died.
+
+A dead worker's message comes back too (visibility timeout), but it may come while the claim still holds, find nothing
+to do and be gone. Run by the workers themselves, no extra process.
+"""
 
 from __future__ import annotations
 

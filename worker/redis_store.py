@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -20,6 +21,8 @@ T = TypeVar("T")
 
 SOCKET_TIMEOUT_S: Final = 5.0
 HEALTH_CHECK_S: Final = 10
+SCHEMES: Final = ("redis://", "rediss://", "unix://")
+PLACE_UNREADABLE: Final = "(unreadable address)"
 
 
 class RedisStore:
@@ -47,8 +50,13 @@ class RedisStore:
                 retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
                 client_name="warrooms",
             )
-        except (ValueError, TypeError) as error:
-            raise SettingsError(f"REDIS_URL is no Redis address: {_safe(error, url)}") from None
+            self.client.connection_pool.make_connection()  # opens nothing, but reads every option
+        except (ValueError, TypeError):
+            wrong = _what_is_wrong(url)
+        else:
+            wrong = "" if PLACE_UNREADABLE not in self.place else _what_is_wrong(url)
+        if wrong:
+            raise SettingsError(f"REDIS_URL is no Redis address: {wrong}")
 
     def __repr__(self) -> str:
         return f"RedisStore({self.place})"
@@ -132,9 +140,12 @@ def place_of(url: str) -> str:
         parts = urlsplit(url)
         if parts.scheme == "unix":
             return parts.path
-        return f"{parts.hostname or 'localhost'}:{parts.port or 6379}{parts.path}"
+        # Anything else behind the slash or a '#' is a piece of a password that is not percent-encoded.
+        if re.fullmatch(r"/?|/[0-9]+", parts.path) and not parts.fragment:
+            return f"{parts.hostname or 'localhost'}:{parts.port or 6379}{parts.path}"
     except ValueError:
-        return "(unreadable address)"
+        pass
+    return PLACE_UNREADABLE
 
 
 def _reason(error: BaseException) -> str:
@@ -143,5 +154,10 @@ def _reason(error: BaseException) -> str:
     return str(error).split(". ")[0].split(" connecting to ")[0].removeprefix("Error ") or type(error).__name__
 
 
-def _safe(error: Exception, url: str) -> str:
-    return "it cannot be parsed" if url in str(error) or "@" in str(error) else str(error)
+def _what_is_wrong(url: str) -> str:
+    """Says nothing of what the address holds: any piece of it may belong to the password."""
+    if not url.startswith(SCHEMES):
+        return f"it must begin with {', '.join(SCHEMES[:-1])} or {SCHEMES[-1]}"
+    if place_of(url) == PLACE_UNREADABLE:
+        return "it is not host:port/number; a password needs its '/', '#', '?', '@' and ':' percent-encoded"
+    return "it has an option that is not known, or a value that does not fit"

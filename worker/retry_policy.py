@@ -13,6 +13,8 @@ from worker.errors import FlashdutyError, NextStep
 MAX_ATTEMPTS: Final = 6
 BASE_S: Final = 1.0
 CAP_S: Final = 60.0
+SETTLE_S: Final = 2.0
+"""A server that cut us off may still be opening the room: looking sooner than this could miss it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,10 @@ def decide(attempt: int, error: FlashdutyError, jitter: float) -> TryAgainIn | G
     if attempt >= MAX_ATTEMPTS:
         return GiveUp(f"{_reason(error)} (after {attempt} attempts)")
     backoff_s = min(CAP_S, BASE_S * 2 ** (attempt - 1))
-    delay_s = max(jitter * backoff_s, error.retry_after_s or 0.0)
-    return TryAgainIn(delay_s, look_first=error.next_step is NextStep.LOOK_FIRST)
+    look_first = error.next_step is NextStep.LOOK_FIRST
+    delay_s = jitter * backoff_s + (SETTLE_S if look_first else 0.0)
+    delay_s = max(delay_s, error.retry_after_s or 0.0)
+    return TryAgainIn(delay_s, look_first)
 
 
 def _reason(error: FlashdutyError) -> str:

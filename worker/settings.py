@@ -180,7 +180,7 @@ class Settings(BaseSettings):
     @property
     def retention_s(self) -> int:
         """How long finished jobs are remembered, in seconds."""
-        return round(self.retention_days * 86_400)
+        return max(1, round(self.retention_days * 86_400))
 
 
 def _named(name: str, path: Path, make: Any) -> Plan:  # noqa: ANN401

@@ -34,6 +34,7 @@
 --   n     the time of the last change
 
 local KEEP_US = 3600 * 1000000    -- an idle bucket is kept for an hour, then it starts empty again
+local LONGEST_LINE_US = 15 * 1000000 -- tickets may be abandoned: nobody is sent further behind the next slot
 local STREAK_US = 10 * 1000000    -- a 429 this soon after a pause belongs to the same trouble
 local FIRST_PAUSE_US = 1000000
 local LONGEST_STREAK = 7          -- 1, 2, 4 ... 64 s, cut to the longest blind pause
@@ -89,7 +90,7 @@ end
 
 local free = free_since()
 local slot = math.max(now, free)
-local furthest = slot + KEEP_US
+local furthest = slot + LONGEST_LINE_US
 urgent_end, bulk_end = math.min(urgent_end, furthest), math.min(bulk_end, furthest)
 
 local function whole(x)
@@ -97,7 +98,9 @@ local function whole(x)
 end
 
 local function save()
-  local fields = { 'p', whole(pause), 's', whole(streak), 'u', whole(urgent_end), 'b', whole(bulk_end), 'k', in_a_row, 'n', whole(now) }
+  local fields = {
+    'p', whole(pause), 's', whole(streak), 'u', whole(urgent_end), 'b', whole(bulk_end), 'k', in_a_row, 'n', whole(now),
+  }
   local last = math.max(now, pause, urgent_end, bulk_end)
   for i = 1, n do
     last = math.max(last, tat[i])

@@ -1,10 +1,10 @@
 """The command line, `warrooms …`: `main` runs a command and turns whatever happens into one sentence and an exit code.
 
-    commands ──▶ opening ─┬─▶ follow ──▶ watching (pure)
-        │   ├──▶ bulk ────┤      │
-        │   ├──▶ watch ───┘      ▼
-        │   └──▶ status ──────▶ desks ──▶ worker: settings, ledger, token_bucket
-        └─ options only: the rest is imported when a command runs, so `--help` is instant
+commands ──▶ opening ─┬─▶ follow ──▶ watching (pure)
+    │   ├──▶ bulk ────┤      │
+    │   ├──▶ watch ───┘      ▼
+    │   └──▶ status ──────▶ desks ──▶ worker: settings, ledger, token_bucket
+    └─ options only: the rest is imported when a command runs, so `--help` is instant
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from producers import console
-from producers.cli.exits import Exit, StillWaiting
+from producers.cli.exits import Exit, StillWaiting, Stopped
 from worker.errors import FlashdutyError, QueueUnavailable, WarroomsError
 
 if TYPE_CHECKING:
@@ -67,16 +67,22 @@ def _usage(error: Any) -> str:  # noqa: ANN401 - typer keeps the class of its us
 
 
 def _translated(error: Exception) -> tuple[str, Exit]:
+    sentence = str(error)
     match error:
         case QueueUnavailable() | FlashdutyError():
-            return str(error), Exit.UNREACHABLE
+            code = Exit.UNREACHABLE
         case StillWaiting():
-            return str(error), Exit.JOBS_FAILED
+            code = Exit.JOBS_FAILED
+        case Stopped():
+            code = Exit.INTERRUPTED
         case WarroomsError():
-            return str(error), Exit.BAD_INPUT
+            code = Exit.BAD_INPUT
         case ModuleNotFoundError():
-            return f"this command needs {error.name!r}; install it with: pip install 'warrooms[demo]'", Exit.BAD_INPUT
+            sentence = f"this command needs {error.name!r}; install it with: pip install 'warrooms[demo]'"
+            code = Exit.BAD_INPUT
         case OSError():
-            return f"{error.strerror or error} {error.filename or ''}".strip(), Exit.BAD_INPUT
-    kind = type(error).__name__
-    return f"our own fault, {kind}: {error} (WARROOMS_DEBUG=1 shows where)", Exit.OUR_FAULT
+            sentence, code = f"{error.strerror or error} {error.filename or ''}".strip(), Exit.BAD_INPUT
+        case _:
+            sentence = f"our own fault, {type(error).__name__}: {error} (WARROOMS_DEBUG=1 shows where)"
+            code = Exit.OUR_FAULT
+    return sentence, code

@@ -32,9 +32,7 @@ class Format(StrEnum):
     IDS = "ids"
 
 
-Account = Annotated[
-    str | None, typer.Option(metavar="NAME", help="The Flashduty account; not needed if there is one.")
-]
+Account = Annotated[str | None, typer.Option(metavar="NAME", help="The Flashduty account; not needed if there is one.")]
 Integration = Annotated[
     int | None,
     typer.Option(min=1, max=INT64_MAX, metavar="N", help="The IM integration. [FLASHDUTY_INTEGRATION_ID]"),
@@ -179,13 +177,13 @@ def watch_(
 @app.command("demo")
 def demo_(
     *,
-    jobs: Annotated[int, typer.Option(min=1, metavar="N", help="How many rooms to open.")] = 100,
+    jobs: Annotated[int, typer.Option(min=1, metavar="N", help="How many rooms to open.")] = 300,
     json: Json = False,
 ) -> int:
     """See it work on this machine: a sandbox of the API, a queue and workers, no account needed."""
     from producers.demo import run  # noqa: PLC0415
 
-    return run(jobs=jobs, json=json)
+    return run(jobs, as_json=json)
 
 
 @app.command("up")

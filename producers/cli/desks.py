@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from producers import console
 from producers.cli.exits import BadInput
 from producers.parsing import Defaults, shown
 from worker.jobs import BATCH_PATTERN, Lane
 from worker.ledger import Ledger, Progress
 from worker.redis_store import RedisStore
-from worker.settings import DEFAULT_ACCOUNT, Settings
+from worker.settings import Settings
 from worker.token_bucket import TokenBucket
 
 if TYPE_CHECKING:
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
 
     from worker.ledger import Record
     from worker.settings import Account
+
+
+PATIENCE_S: Final = 30.0
+"""How long a command that waits for jobs holds on while Redis does not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +38,7 @@ class Desk:
 
 
 def open_desks(account: str | None, *, hold: Callable[[int], bool] = lambda _tries: False) -> Sequence[Desk]:
-    """The desk of the account, or of all of them.
+    """The desk of the account, or of all of them; Redis has answered once.
 
     Args:
         account: the account's name; None means all.
@@ -41,11 +47,13 @@ def open_desks(account: str | None, *, hold: Callable[[int], bool] = lambda _tri
     Raises:
         BadInput: no such account.
         SettingsError: a setting is wrong.
+        QueueUnavailable: Redis does not answer or refuses.
     """
     settings = Settings.load()
     accounts = settings.accounts()
     check_account(account, accounts)
     store = RedisStore(settings.redis_url, hold=hold)
+    store.ping()
     return [
         Desk(
             one,
@@ -55,6 +63,29 @@ def open_desks(account: str | None, *, hold: Callable[[int], bool] = lambda _tri
         for name, one in accounts.items()
         if account in {None, name}
     ]
+
+
+class Patience:
+    """Holds on for a while when Redis is away: a restart of Redis is no reason to stop waiting.
+
+    Args:
+        quiet: says nothing.
+    """
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._until_s = 0.0
+
+    def __call__(self, tries: int) -> bool:
+        """Sleeps a second and answers whether to ask again."""
+        if tries == 1:
+            self._until_s = time.monotonic() + PATIENCE_S
+            if not self._quiet:
+                console.remark(f"Redis does not answer; asking again for {console.duration(PATIENCE_S)}")
+        if time.monotonic() >= self._until_s:
+            return False
+        time.sleep(1)
+        return True
 
 
 def check_account(account: str | None, accounts: Mapping[str, Account]) -> None:
@@ -69,23 +100,18 @@ def check_batch(batch: str | None) -> None:
         raise BadInput(f"--batch must be 1 to 100 letters, digits, '.', '-' or '_', got {shown(batch)}")
 
 
-def defaults(
-    accounts: Mapping[str, Account], account: str | None, integration: int | None, lane: Lane
-) -> Defaults:
+def defaults(accounts: Mapping[str, Account], account: str | None, integration: int | None, lane: Lane) -> Defaults:
     """What a job gets that does not say otherwise; a lone account needs no name.
 
     Raises:
         BadInput: no such account.
     """
     check_account(account, accounts)
-    return Defaults(
-        account=account or (next(iter(accounts)) if len(accounts) == 1 else DEFAULT_ACCOUNT),
-        integration_ids={
-            name: integration or one.integration_id
-            for name, one in accounts.items()
-            if integration or one.integration_id
-        },
-        known_accounts=frozenset(accounts),
+    usual = Defaults.of(accounts)
+    return replace(
+        usual,
+        account=account or usual.account,
+        integration_ids=dict.fromkeys(accounts, integration) if integration else usual.integration_ids,
         lane=lane,
     )
 

@@ -25,3 +25,7 @@ class BadInput(WarroomsError):
 
 class StillWaiting(WarroomsError):
     """The job is not finished in the time that was given; the message says how to go on."""
+
+
+class Stopped(WarroomsError):
+    """Ctrl-C; the message says what goes on without us."""

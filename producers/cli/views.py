@@ -57,10 +57,14 @@ def record_lines(record: Record, now_s: float) -> list[str]:
         "members": ", ".join(map(str, job.member_ids)) + (" and the observers" if job.add_observers else ""),
         "batches": ", ".join(record.batches),
         "queued": when(record.created_at, now_s),
-        "changed": when(record.updated_at, now_s) if record.finished_at is None else None,
+        "changed": when(record.updated_at, now_s) if _changed(record) else None,
         "finished": when(record.finished_at, now_s) if record.finished_at else None,
     }
     return [job.id, *(f"  {name:<9}{text.strip()}" for name, text in rows.items() if text)]
+
+
+def _changed(record: Record) -> bool:
+    return record.finished_at is None and record.updated_at > record.created_at
 
 
 def state_of(record: Record, now_s: float) -> str:

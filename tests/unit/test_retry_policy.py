@@ -15,7 +15,7 @@ from worker.errors import (
     RequestRefused,
     RoomGone,
 )
-from worker.retry_policy import BASE_S, CAP_S, MAX_ATTEMPTS, GiveUp, TryAgainIn, decide
+from worker.retry_policy import BASE_S, CAP_S, MAX_ATTEMPTS, SETTLE_S, GiveUp, TryAgainIn, decide
 
 
 def error(leaf: type[FlashdutyError], retry_after_s: float | None = None, hint: str = "") -> FlashdutyError:
@@ -27,12 +27,12 @@ def error(leaf: type[FlashdutyError], retry_after_s: float | None = None, hint: 
     [
         (1, NotSent, 0.0, None, TryAgainIn(0.0, look_first=False)),
         (1, NotSent, 0.5, None, TryAgainIn(0.5, look_first=False)),
-        (1, OutcomeUnknown, 0.5, None, TryAgainIn(0.5, look_first=True)),
-        (2, OutcomeUnknown, 0.5, None, TryAgainIn(1.0, look_first=True)),
+        (1, OutcomeUnknown, 0.5, None, TryAgainIn(2.5, look_first=True)),
+        (2, OutcomeUnknown, 0.5, None, TryAgainIn(3.0, look_first=True)),
         (3, NotSent, 0.5, None, TryAgainIn(2.0, look_first=False)),
         (5, NotSent, 0.5, None, TryAgainIn(8.0, look_first=False)),
         (1, OutcomeUnknown, 0.5, 30.0, TryAgainIn(30.0, look_first=True)),
-        (5, OutcomeUnknown, 0.5, 3.0, TryAgainIn(8.0, look_first=True)),
+        (5, OutcomeUnknown, 0.5, 3.0, TryAgainIn(10.0, look_first=True)),
         (5, OutcomeUnknown, 0.5, 3600.0, TryAgainIn(3600.0, look_first=True)),
         (6, NotSent, 0.5, None, GiveUp("C (HTTP 500): no (after 6 attempts)")),
         (6, OutcomeUnknown, 0.5, 30.0, GiveUp("C (HTTP 500): no (after 6 attempts)")),
@@ -74,4 +74,6 @@ def test_a_delay_lies_between_the_servers_wish_and_the_cap(
         return
     assert isinstance(step, TryAgainIn)
     wish_s = retry_after_s or 0.0
-    assert wish_s <= step.delay_s <= max(wish_s, min(CAP_S, BASE_S * 2 ** (attempt - 1)))
+    settle_s = SETTLE_S if leaf is OutcomeUnknown else 0.0
+    assert max(wish_s, settle_s) <= step.delay_s
+    assert step.delay_s <= max(wish_s, settle_s + min(CAP_S, BASE_S * 2 ** (attempt - 1)))

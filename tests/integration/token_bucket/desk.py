@@ -35,7 +35,9 @@ class Desk:
     def another(self, *, own_clock: bool = True) -> TokenBucket:
         """A bucket of a new account, on this clock or on that of Redis."""
         name = f"desk{next(_numbers)}"
-        return TokenBucket(self.store, name, self.plan, horizon_us=self.horizon_us, clock=self._time if own_clock else None)
+        return TokenBucket(
+            self.store, name, self.plan, horizon_us=self.horizon_us, clock=self._time if own_clock else None
+        )
 
     def forget(self) -> None:
         """What a failover to an empty Redis does."""
@@ -50,16 +52,14 @@ Open = Callable[..., Desk]
 
 
 class MutantStore(RedisStore):
-    """A store whose bucket script was changed: every `old` in the text becomes its `new`."""
+    """A store whose bucket script has a mistake: every `old` in the text became `new`."""
 
-    def __init__(self, url: str, changes: tuple[tuple[str, str], ...]) -> None:
+    def __init__(self, url: str, old: str, new: str) -> None:
         super().__init__(url)
-        self._changes = changes
+        self._old, self._new = old, new
 
     def script(self, name: str) -> Script:
         text = files("worker").joinpath(f"{name}.lua").read_text(encoding="utf-8")
-        for old, new in self._changes:
-            assert old in text, f"the mutation no longer fits the script: {old!r}"
-            text = text.replace(old, new)
-        return Script(self, text)
-
+        if self._old not in text:
+            raise LookupError(f"the mistake no longer fits the script: {self._old!r}")
+        return Script(self, text.replace(self._old, self._new))

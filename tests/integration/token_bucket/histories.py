@@ -77,7 +77,7 @@ def bucket_and_twin_agree(open_desk: Open, *, seeds: int, length: int) -> None:
 
 
 def _random_command(dice: random.Random) -> Command:
-    what = dice.choices(COMMANDS, (30, 55, 4, 8, 0.7, 0.3, 0.7))[0]
+    what = dice.choices(COMMANDS, (30, 55, 4, 8, 1.5, 0.3, 0.7))[0]
     us = dice.choice((dice.randint(0, 100_000), dice.randint(0, 400_000), dice.randint(0, 20_000), 60_493))
     if what == "penalty":
         us = dice.choice((0, 0, 700_000, 3 * SECOND_US))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from worker.jobs import Lane
 from worker.rate_limit import SECOND_US, Limit, Plan, plan_of
+from worker.slots import Reserved
 
 from .servers import refusals_by_model, slots_that_break_the_bucket
 from .workers import Crew, Log, Simulation
@@ -59,15 +60,33 @@ def every_answer_to_a_refund_is_safe(open_desk: Open, *, rounds: int = 60) -> No
         for _ in range(40):
             desk.now_us += dice.choice((0, 30_000, plan.interval_us, 300_000))
             reply = desk.bucket.acquire(Lane.BULK, ticket=True)
-            receipt = getattr(reply, "receipt", None)
-            if receipt:
-                held.append((desk.now_us + round(reply.wait_s * SECOND_US), receipt))
+            if isinstance(reply, Reserved):
+                held.append((desk.now_us + round(reply.wait_s * SECOND_US), reply.receipt))
             if held and dice.random() < 0.5:
                 given_back = dice.choice(held[-4:])
                 held.remove(given_back)
                 for _ in range(dice.choice((1, 2))):
                     desk.bucket.refund(given_back[1])
         assert slots_that_break_the_bucket(plan, [slot for slot, _ in held]) == 0, f"seed {seed}"
+
+
+def a_lost_bucket_gives_no_more(open_desk: Open, *, rounds: int = 30) -> None:
+    """The state is lost while the bucket is full, spent, and while slots lie ahead; everybody asks all the time."""
+    plan = Plan((Limit(9, SECOND_US, 3, 100_000),))
+    for seed in range(rounds):
+        dice = random.Random(seed)
+        desk = open_desk(plan)
+        slots: list[int] = []
+        for _ in range(3):
+            desk.now_us += dice.choice((SECOND_US, plan.interval_us))
+            for _ in range(12):
+                desk.now_us += dice.choice((0, 0, 20_000, 60_000))
+                reply = desk.bucket.acquire(Lane.BULK, ticket=True)
+                if isinstance(reply, Reserved):
+                    slots.append(desk.now_us + round(reply.wait_s * SECOND_US))
+            desk.forget()
+            desk.bucket.hit()
+        assert slots_that_break_the_bucket(plan, slots) == 0, f"seed {seed}"
 
 
 def _trouble(dice: random.Random, desk: Desk, simulation: Simulation) -> None:

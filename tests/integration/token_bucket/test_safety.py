@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING
 
 from worker.rate_limit import SECOND_US, Limit, Plan
 
-from .safety import ACCOUNT, every_answer_to_a_refund_is_safe, no_server_refuses_a_used_slot, storm
+from .safety import (
+    ACCOUNT,
+    a_lost_bucket_gives_no_more,
+    every_answer_to_a_refund_is_safe,
+    no_server_refuses_a_used_slot,
+    storm,
+)
 from .servers import FixedWindow, refusals, refusals_by_model
 from .workers import Crew, Simulation
 
@@ -20,6 +26,10 @@ def test_no_server_refuses_a_used_slot_through_storms(open_desk: Open) -> None:
 
 def test_used_slots_conform_to_a_fresh_bucket_whatever_is_given_back(open_desk: Open) -> None:
     every_answer_to_a_refund_is_safe(open_desk)
+
+
+def test_used_slots_conform_to_a_fresh_bucket_whenever_the_state_is_lost(open_desk: Open) -> None:
+    a_lost_bucket_gives_no_more(open_desk)
 
 
 def test_every_server_refuses_a_bucket_of_capacity_n(open_desk: Open) -> None:

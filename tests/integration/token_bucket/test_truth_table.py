@@ -19,6 +19,17 @@ if TYPE_CHECKING:
     from .desk import Open
 
 TABLES: Final[dict[str, tuple[Plan, tuple[Row, ...]]]] = {
+    "a hit passes nobody who waits": (
+        STEADY,
+        (
+            (0, "bulk", "back in 150 | -1"),
+            (0, "bulk", "back in 250 | -1"),
+            (250, "hit", "no | 1.5"),
+            (250, "bulk+", "slot in 0 | 0.5"),
+            (399, "hit", "no | 1.99"),
+            (400, "hit", "yes | 1"),
+        ),
+    ),
     "a bucket seen for the first time is empty, and one horizon later it holds its first token": (
         STEADY,
         (

@@ -45,4 +45,4 @@ def test_bucket_and_twin_give_the_same_replies(
 
 
 def test_bucket_and_twin_agree_over_long_crowded_histories(open_desk: Open) -> None:
-    bucket_and_twin_agree(open_desk, seeds=2, length=1200)
+    bucket_and_twin_agree(open_desk, seeds=2, length=700)

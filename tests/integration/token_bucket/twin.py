@@ -6,8 +6,8 @@ a level of tokens at a moment, as an exact fraction, and for every receipt the l
 
 from __future__ import annotations
 
-from copy import deepcopy
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from math import ceil, floor
 from typing import TYPE_CHECKING, Final
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from worker.rate_limit import Limit, Plan
 
 HOUR_US: Final = 3600 * SECOND_US
+LONGEST_LINE_US: Final = 15 * SECOND_US
 QUIET_US: Final = 10 * SECOND_US
 BLIND_PAUSES_S: Final = (1, 2, 4, 8, 16, 32, 60)
 
@@ -143,7 +144,8 @@ class Twin:
         if self._kept is None:
             empty = [Tokens(limit, Fraction(0), now + self.horizon) for limit in self.plan.limits]
             return State(empty, now, returnable=[{} for _ in empty])
-        state = deepcopy(self._kept)
+        tokens_now = [copy(tokens) for tokens in self._kept.tokens]
+        state = replace(self._kept, tokens=tokens_now, returnable=[dict(r) for r in self._kept.returnable])
         if state.seen > now:
             back = state.seen - now
             state.pause_end -= back
@@ -151,7 +153,7 @@ class Twin:
             state.bulk_end -= back
             for tokens in state.tokens:
                 tokens.at -= back
-        furthest = max(now, self._free(state)) + HOUR_US
+        furthest = max(now, self._free(state)) + LONGEST_LINE_US
         state.urgent_end, state.bulk_end = min(state.urgent_end, furthest), min(state.bulk_end, furthest)
         return state
 

@@ -1,0 +1,172 @@
+"""`warrooms bulk`: a file of jobs into the queue, line by line, and one summary at the end."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, BinaryIO
+
+from producers import console
+from producers.cli.bulk_input import BadLines, Lines, name_of, opened
+from producers.cli.bulk_summary import Outcome, dry_run_lines, summary_json, summary_lines
+from producers.cli.desks import check_batch, defaults
+from worker.errors import QueueUnavailable
+from worker.jobs import Lane
+from worker.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from producers.cli.exits import Exit
+    from producers.parsing import Defaults
+    from producers.queue import Receipt
+    from worker.jobs import WarRoomJob
+    from worker.settings import Account
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the person asked for; the options of the command."""
+
+    file: str
+    form: str | None = None
+    integration: int | None = None
+    account: str | None = None
+    urgent: bool = False
+    batch: str | None = None
+    dry_run: bool = False
+    strict: bool = False
+    wait: bool = False
+    verbose: bool = False
+    json: bool = False
+
+
+@dataclass(slots=True)
+class _Run:
+    """One run of the command: what it works with, and what came of it so far."""
+
+    request: Request
+    settings: Settings
+    accounts: Mapping[str, Account]
+    defaults: Defaults
+    bad: BadLines
+    outcome: Outcome = field(default_factory=Outcome)
+
+    def lines(self, stream: BinaryIO) -> Lines:
+        return Lines(stream, self.defaults, self.request.form, self.bad)
+
+
+def bulk(request: Request) -> Exit:
+    """Queues the jobs of a file and says what became of them.
+
+    Raises:
+        BadInput: the file cannot be opened, or an option is wrong.
+        SettingsError: a setting is wrong.
+    """
+    check_batch(request.batch)
+    settings = Settings.load()
+    accounts = settings.accounts()
+    lane = Lane.URGENT if request.urgent else Lane.BULK
+    run = _Run(
+        request,
+        settings,
+        accounts,
+        defaults(accounts, request.account, request.integration, lane),
+        BadLines(verbose=request.verbose, keep=request.json),
+    )
+    with opened(request.file, twice=request.strict and not request.dry_run) as stream:
+        if request.dry_run or request.strict:
+            _check(run, stream)
+        if request.dry_run or (request.strict and run.outcome.is_bad):
+            run.outcome.withheld = request.strict and not request.dry_run
+            return _report(run)
+        if request.strict:
+            stream.seek(0)
+        _queue(run, stream)
+    _follow(run)
+    return _report(run)
+
+
+def _check(run: _Run, stream: BinaryIO) -> None:
+    """Reads all lines and queues nothing."""
+    lines = run.lines(stream)
+    for job in _told(lines, "lines checked"):
+        run.outcome.good[job.account] = run.outcome.good.get(job.account, 0) + 1
+    run.outcome.bad, run.outcome.broken = run.bad.count, lines.broken
+
+
+def _queue(run: _Run, stream: BinaryIO) -> None:
+    """Queues what is good. Whatever stops it, the outcome says what was queued before."""
+    from producers.queue import JobQueue, new_batch_name  # noqa: PLC0415 - Celery is not for --dry-run
+
+    outcome = run.outcome
+    outcome.batch = run.request.batch or new_batch_name()
+    lines = run.lines(stream)
+
+    def count(job: WarRoomJob, receipt: Receipt) -> None:
+        outcome.other_batch += job.batch not in {None, outcome.batch}
+        outcome.tally.add(receipt)
+
+    with closing(JobQueue(run.settings)) as queue:
+        try:
+            queue.enqueue_many(_told(lines, "lines queued"), batch=outcome.batch, on_receipt=count)
+        except QueueUnavailable as error:
+            outcome.unreachable = str(error)
+        except KeyboardInterrupt:
+            outcome.interrupted = True
+    outcome.bad, outcome.broken = run.bad.count, lines.broken
+
+
+def _told(jobs: Iterable[WarRoomJob], what: str) -> Iterator[WarRoomJob]:
+    """The jobs; on a terminal, a count that runs along once it takes longer than a moment."""
+    live = sys.stderr.isatty()
+    next_s = time.monotonic() + 1
+    shown = False
+    for index, job in enumerate(jobs):
+        if live and not index % 100 and time.monotonic() >= next_s:
+            sys.stderr.write(f"\r{index:,} {what} ")
+            sys.stderr.flush()
+            next_s, shown = time.monotonic() + 0.2, True
+        yield job
+    if shown:
+        sys.stderr.write("\r\x1b[K")
+
+
+def _follow(run: _Run) -> None:
+    """Waits for the batch, if that was asked for and there is something to wait for."""
+    request, outcome = run.request, run.outcome
+    if not request.wait or not outcome.tally.total or outcome.unreachable or outcome.interrupted:
+        return
+    from producers.cli.desks import Patience, failures, open_desks  # noqa: PLC0415
+    from producers.cli.exits import Stopped  # noqa: PLC0415
+    from producers.cli.follow import Silent, display_on, follow  # noqa: PLC0415
+
+    if not request.json:
+        console.remark(*summary_lines(outcome, request, time.time(), waited=False))
+    try:
+        desks = open_desks(None, hold=Patience(quiet=request.json))
+        display = Silent() if request.json else display_on(sys.stderr, 5.0)
+        outcome.view = follow(desks, outcome.batch, display)
+        outcome.failures = failures(desks, outcome.batch) if outcome.view.failed else []
+    except QueueUnavailable as error:
+        outcome.unreachable = f"{error}; the jobs are queued and go on"
+    except Stopped as error:
+        outcome.interrupted = True
+        outcome.stopped = str(error)
+
+
+def _report(run: _Run) -> Exit:
+    """Prints the summary, then on stderr what went wrong as a whole."""
+    request, outcome = run.request, run.outcome
+    name = name_of(request.file)
+    if request.json:
+        console.answer_json_with_list(summary_json(outcome, request, run.accounts), "bad_lines", run.bad.kept())
+    elif request.dry_run:
+        console.answer(*dry_run_lines(outcome, run.accounts))
+    elif not outcome.withheld and outcome.batch and (outcome.tally.total or not outcome.trouble(name)):
+        console.answer(*summary_lines(outcome, request, time.time(), waited=outcome.view is not None))
+    for sentence in outcome.trouble(name):
+        console.complain(sentence)
+    return outcome.exit

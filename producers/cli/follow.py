@@ -1,0 +1,188 @@
+"""Waiting for jobs with a person looking on: live on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Final, Protocol
+
+from producers import console
+from producers.cli.desks import Patience, batch_progress, failures, known_batch, open_desks
+from producers.cli.exits import Exit, Stopped
+from producers.cli.views import failure_lines
+from producers.watching import Sample, Watch, line, result
+from worker.jobs import JobState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import TextIO
+
+    from rich.live import Live
+
+    from producers.cli.desks import Desk
+    from producers.watching import View
+    from worker.ledger import Progress
+
+LOOK_EVERY_S: Final = 0.5
+
+
+class Display(Protocol):
+    """Shows the view."""
+
+    def show(self, view: View) -> None:
+        """Shows it now, or not, as the display likes."""
+
+    def close(self) -> None:
+        """Leaves the terminal as it was."""
+
+
+def watch(batch: str | None, account: str | None, *, every_s: float, json: bool) -> Exit:
+    """Shows the progress of a batch, or of the accounts, until no job waits.
+
+    Raises:
+        BadInput: no such batch or account.
+        Stopped: Ctrl-C.
+    """
+    desks = open_desks(account, hold=Patience(quiet=json))
+    if batch is not None:
+        known_batch(desks, batch)
+    display = JsonLines(every_s) if json else display_on(sys.stdout, every_s)
+    view = follow(desks, batch, display)
+    if not json:
+        console.answer(result(view))
+        if view.failed:
+            console.answer(*failure_lines(failures(desks, batch)))
+    return Exit.JOBS_FAILED if view.failed else Exit.DONE
+
+
+def follow(desks: Sequence[Desk], batch: str | None, display: Display) -> View:
+    """Waits until nothing watched waits; the last view.
+
+    Raises:
+        Stopped: Ctrl-C; the jobs go on.
+        QueueUnavailable: Redis is away for longer than our patience.
+    """
+    first = take_sample(desks, batch)
+    # A batch has counts of its own; an account has counted since its first job.
+    watched = Watch(None if batch else first)
+    view = watched.see(first)
+    try:
+        display.show(view)
+        while not view.finished:
+            time.sleep(LOOK_EVERY_S)
+            view = watched.see(take_sample(desks, batch))
+            display.show(view)
+    except KeyboardInterrupt:
+        display.close()
+        again = f"warrooms watch --batch {batch}" if batch else "warrooms watch"
+        raise Stopped(f"stopped watching; the jobs go on, look again with: {again}") from None
+    finally:
+        display.close()
+    return view
+
+
+def take_sample(desks: Sequence[Desk], batch: str | None) -> Sample:
+    """The watched jobs now."""
+    lines = {desk.account.name: desk.ledger.progress() for desk in desks}
+    mine = lines if batch is None else batch_progress(desks, batch)
+    busy = [desk for desk in desks if desk.account.name in mine and mine[desk.account.name].waiting > 0]
+    shared = busy or [desk for desk in desks if desk.account.name in mine]
+    return Sample(
+        at_s=time.monotonic(),
+        queued=_count(mine.values(), JobState.QUEUED),
+        opening=_count(mine.values(), JobState.OPENING),
+        retrying=_count(mine.values(), JobState.RETRYING),
+        opened=_count(mine.values(), JobState.OPENED),
+        found=_count(mine.values(), JobState.FOUND),
+        failed=_count(mine.values(), JobState.FAILED),
+        cancelled=_count(mine.values(), JobState.CANCELLED),
+        line=sum(lines[desk.account.name].waiting for desk in busy),
+        rate_per_s=sum(desk.account.plan.rate_per_s for desk in shared) or 1.0,
+        allowed_per_s=sum(desk.account.plan.allowed_per_s for desk in shared) or 1.0,
+        pause_s=max((desk.bucket.peek().lines.pause_s for desk in busy), default=0.0),
+    )
+
+
+def _count(each: Iterable[Progress], state: JobState) -> int:
+    return sum(max(0, one.states[state]) for one in each)
+
+
+def display_on(stream: TextIO, every_s: float) -> Display:
+    """The display that fits the stream."""
+    return LiveLine(stream) if stream.isatty() else PlainLines(stream, every_s)
+
+
+class _Paced:
+    """Shows a view every so many seconds, the first and the last one always."""
+
+    def __init__(self, every_s: float) -> None:
+        self._every_s = every_s
+        self._next_s = 0.0
+
+    def show(self, view: View) -> None:
+        """Shows it if it is time."""
+        if view.finished or view.sample.at_s >= self._next_s:
+            self._next_s = view.sample.at_s + self._every_s
+            self._write(view)
+
+    def close(self) -> None:
+        """Has nothing to put back."""
+
+    def _write(self, view: View) -> None:
+        raise NotImplementedError
+
+
+class PlainLines(_Paced):
+    """A line of text now and then."""
+
+    def __init__(self, stream: TextIO, every_s: float) -> None:
+        super().__init__(every_s)
+        self._say = console.remark if stream is sys.stderr else console.answer
+
+    def _write(self, view: View) -> None:
+        self._say(line(view))
+        sys.stdout.flush()
+
+
+class JsonLines(_Paced):
+    """A JSON object a line now and then."""
+
+    def _write(self, view: View) -> None:
+        console.answer_json(view.as_json(console.iso(time.time()) or ""))
+
+
+class Silent:
+    """Shows nothing."""
+
+    def show(self, view: View) -> None:
+        """Does not show it."""
+
+    def close(self) -> None:
+        """Has nothing to put back."""
+
+
+class LiveLine:
+    """A bar and a line that stay in place, on a terminal."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._live: Live | None = None
+
+    def show(self, view: View) -> None:
+        """Draws it over the last one."""
+        from rich.console import Group  # noqa: PLC0415 - only terminals need it
+        from rich.live import Live  # noqa: PLC0415
+        from rich.progress_bar import ProgressBar  # noqa: PLC0415
+        from rich.text import Text  # noqa: PLC0415
+
+        if self._live is None:
+            self._live = Live(console=console.terminal(self._stream), auto_refresh=False, transient=True)
+            self._live.start()
+        bar = ProgressBar(total=max(1, view.total), completed=view.done, width=None)
+        self._live.update(Group(bar, Text(console.clean(line(view)))), refresh=True)
+
+    def close(self) -> None:
+        """Takes it away."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None

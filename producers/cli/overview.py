@@ -1,0 +1,151 @@
+"""How accounts and batches are doing, as JSON and as text. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from producers.cli.views import failure_lines, record_json
+from producers.console import about, duration, iso, many, number, when
+from producers.watching import per_minute
+from worker.jobs import FINISHED, JobState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from worker.ledger import Progress, Record
+    from worker.settings import Account
+    from worker.token_bucket import BucketLevel
+
+
+@dataclass(frozen=True, slots=True)
+class BatchView:
+    """One batch over all accounts it has jobs in."""
+
+    name: str
+    states: Mapping[JobState, int]
+    created_at: float | None
+
+    @classmethod
+    def of(cls, name: str, by_account: Mapping[str, Progress]) -> BatchView:
+        """The sum over the accounts."""
+        each = list(by_account.values())
+        created = [progress.created_at for progress in each if progress.created_at is not None]
+        states = {state: sum(max(0, progress.states[state]) for progress in each) for state in JobState}
+        return cls(name, states, min(created, default=None))
+
+    @property
+    def total(self) -> int:
+        """All jobs of the batch."""
+        return sum(self.states.values())
+
+    @property
+    def finished(self) -> int:
+        """Jobs to which nothing more will happen."""
+        return sum(self.states[state] for state in FINISHED)
+
+
+@dataclass(frozen=True, slots=True)
+class AccountView:
+    """One account: its jobs, its bucket, its newest batches and dead letters."""
+
+    account: Account
+    progress: Progress
+    level: BucketLevel
+    batches: Sequence[BatchView]
+    failures: Sequence[Record]
+
+    @property
+    def queued(self) -> int:
+        """Jobs in line, in both lanes."""
+        return max(0, self.progress.states[JobState.QUEUED])
+
+    @property
+    def urgent(self) -> int:
+        """Jobs in the urgent line."""
+        return min(max(0, self.progress.queued_urgent), self.queued)
+
+    @property
+    def drain_s(self) -> float:
+        """The time until the line is empty, if nothing is added and nothing tried twice; in seconds."""
+        if self.progress.waiting <= 0:
+            return 0.0
+        return self.level.next_slot_s + self.account.plan.drain_s(self.progress.waiting)
+
+
+def account_json(view: AccountView) -> dict[str, object]:
+    """The account for machines."""
+    states, plan = view.progress.states, view.account.plan
+    return {
+        "account": view.account.name,
+        "queued": {"urgent": view.urgent, "bulk": view.queued - view.urgent},
+        **{state.value: max(0, states[state]) for state in JobState if state is not JobState.QUEUED},
+        "limit": {
+            "rates": str(plan),
+            "allowed_per_minute": round(plan.allowed_per_s * 60, 1),
+            "sustained_per_minute": round(plan.rate_per_s * 60, 1),
+        },
+        "bucket": {
+            "tokens": list(view.level.tokens),
+            "next_slot_s": view.level.next_slot_s,
+            "pause_s": view.level.lines.pause_s,
+        },
+        "drain_s": round(view.drain_s, 1),
+        "batches": [batch_json(batch) for batch in view.batches],
+        "failed_jobs": [record_json(record) for record in view.failures],
+    }
+
+
+def account_lines(view: AccountView, now_s: float) -> list[str]:
+    """The account for people."""
+    states, plan = view.progress.states, view.account.plan
+    now = [f"queued {number(view.urgent)} urgent + {number(view.queued - view.urgent)} bulk"]
+    now += [f"{state.value} {number(max(0, states[state]))}" for state in (JobState.OPENING, JobState.RETRYING)]
+    ended = [f"{state.value} {number(max(0, states[state]))}" for state in (JobState.OPENED, JobState.FOUND)]
+    ended += [f"{number(max(0, states[state]))} {state.value}" for state in (JobState.FAILED, JobState.CANCELLED)]
+    lines = [
+        f"account {view.account.name}",
+        f"  now      {', '.join(now)}",
+        f"  ended    {', '.join(ended)}",
+        f"  limit    {plan} (we keep {per_minute(plan.rate_per_s)}); {_bucket(view.level)}",
+    ]
+    if view.drain_s:
+        lines.append(f"  empty    in {about(view.drain_s)}")
+    lines += [f"  {batch_line(batch, now_s)}" for batch in view.batches]
+    if view.failures:
+        lines += ["  failed last:", *(f"  {line}" for line in failure_lines(view.failures))]
+    return lines
+
+
+def _bucket(level: BucketLevel) -> str:
+    if level.lines.pause_s > 0:
+        return f"paused for {duration(level.lines.pause_s)}: the API said 429"
+    ready = min(level.tokens, default=0.0)
+    if level.next_slot_s > 0:
+        return f"the next call may go out in {level.next_slot_s:.2f} s"
+    return f"{many(int(ready), 'call')} may go out at once"
+
+
+def batch_json(view: BatchView) -> dict[str, object]:
+    """The batch for machines."""
+    return {
+        "batch": view.name,
+        "created_at": iso(view.created_at),
+        "total": view.total,
+        "done": view.finished,
+        **{state.value: view.states[state] for state in JobState},
+    }
+
+
+def batch_line(view: BatchView, now_s: float) -> str:
+    """The batch in one line of text."""
+    failed = view.states[JobState.FAILED]
+    parts = [f"{number(view.finished)} of {number(view.total)} done"]
+    parts += [f"{number(failed)} failed"] if failed else []
+    parts += [
+        f"{number(view.states[state])} {state.value}"
+        for state in (JobState.QUEUED, JobState.OPENING, JobState.RETRYING, JobState.CANCELLED)
+        if view.states[state]
+    ]
+    since = f", begun {when(view.created_at, now_s)}" if view.created_at is not None else ""
+    return f"batch {view.name}: {', '.join(parts)}{since}"

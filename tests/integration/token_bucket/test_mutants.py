@@ -1,0 +1,144 @@
+"""The tests are tested: every plausible mistake in the script is caught, by each judge that is named for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from .desk import Desk, MutantStore
+from .histories import bucket_and_twin_agree
+from .safety import a_lost_bucket_gives_no_more, every_answer_to_a_refund_is_safe, no_server_refuses_a_used_slot
+from .tables import play
+from .test_truth_table import TABLES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from worker.rate_limit import Plan
+
+    from .desk import Open
+
+
+def tables(open_desk: Open) -> None:
+    for plan, rows in TABLES.values():
+        play(open_desk, rows, plan)
+
+
+def twin(open_desk: Open) -> None:
+    bucket_and_twin_agree(open_desk, seeds=1, length=400)
+
+
+def servers(open_desk: Open) -> None:
+    no_server_refuses_a_used_slot(open_desk, seconds=30, seeds=1)
+
+
+def refunds(open_desk: Open) -> None:
+    every_answer_to_a_refund_is_safe(open_desk)
+
+
+JUDGES: Final[dict[str, Callable[[Open], None]]] = {
+    "tables": tables,
+    "twin": twin,
+    "servers": servers,
+    "refunds": refunds,
+    "loss": a_lost_bucket_gives_no_more,
+}
+
+MUTANTS: Final = {
+    "the interval is a tenth too short": (
+        "tonumber(ARGV[3 + 2 * i]), tonumber(",
+        "math.floor(0.9 * tonumber(ARGV[3 + 2 * i])), tonumber(",
+        "tables twin servers refunds",
+    ),
+    "the interval is one microsecond too short": (
+        "tonumber(ARGV[3 + 2 * i]), tonumber(",
+        "tonumber(ARGV[3 + 2 * i]) - 1, tonumber(",
+        "twin servers refunds",
+    ),
+    "no tolerance": ("math.max(at, tat[i] - tolerance[i])", "math.max(at, tat[i])", "tables twin"),
+    "twice the tolerance": (
+        "math.max(at, tat[i] - tolerance[i])",
+        "math.max(at, tat[i] - 2 * tolerance[i])",
+        "tables twin servers refunds",
+    ),
+    "the second limit is not asked": (
+        "for i = 1, n do\n    at = ",
+        "for i = 1, 1 do\n    at = ",
+        "tables twin servers",
+    ),
+    "the second limit is not charged": (
+        "for i = 1, n do\n    -- Giving",
+        "for i = 1, 1 do\n    -- Giving",
+        "tables servers",
+    ),
+    "full on first sight": (
+        "local empty = math.max(now, pause) + horizon + tolerance[i] + interval[i]",
+        "local empty = now",
+        "tables twin loss",
+    ),
+    "empty on first sight, but slots ahead forgotten": (
+        "local empty = math.max(now, pause) + horizon + tolerance[i] + interval[i]",
+        "local empty = math.max(now, pause) + tolerance[i] + interval[i]",
+        "tables twin loss",
+    ),
+    "no horizon": ("mine - now <= horizon and not", "not", "tables twin"),
+    "the horizon is one microsecond short": ("mine - now <= horizon", "mine - now < horizon", "tables"),
+    "every refund is taken": ("tonumber(issued) == stamp[i]", "tonumber(issued)", "tables twin servers refunds"),
+    "spilled tokens come back": ("tat[i] - slot < interval[i]", "false", "tables twin refunds"),
+    "two refunds in a row": ("stamp[i] = stamp[i] + 1 -- one", "-- one", "tables twin refunds"),
+    "a refund gives two tokens": (
+        "tat[i] = tat[i] - interval",
+        "tat[i] = tat[i] - 2 * interval",
+        "tables twin refunds",
+    ),
+    "the last penalty wins": ("if now + length > pause then", "if true then", "tables twin"),
+    "tokens gather during a pause": (
+        "tat[i] = math.max(tat[i], pause + tolerance[i] + interval[i])",
+        "tat[i] = tat[i]",
+        "tables twin",
+    ),
+    "late 429s double the pause": ("if pause > now then", "if false then", "tables twin"),
+    "the row of 429s never ends": ("(now - pause <= STREAK_US)", "true", "tables"),
+    "a blind pause beyond a minute": ("BLIND_PAUSE_US)\n", "10 * BLIND_PAUSE_US)\n", "tables"),
+    "tickets are ignored": ("(has_ticket or spare)", "spare", "tables twin"),
+    "newcomers pass the line": ("(has_ticket or spare)", "true", "tables twin"),
+    "missed slots are lost": (
+        "now - (tat[slowest] - tolerance[slowest]) >= widest",
+        "false",
+        "tables twin",
+    ),
+    "urgent stands in the bulk line": ("lane == 'urgent' and urgent_end or bulk_end", "bulk_end", "tables twin"),
+    "bulk starves": ("local bulk_is_due = in_a_row >= share", "local bulk_is_due = false", "tables twin"),
+    "urgent waits for dead bulk workers": (" and free > now\n", "\n", "tables twin"),
+    "bulk queues behind all of urgent": (
+        "elseif lane == 'bulk' and urgent_waits then",
+        "elseif false then",
+        "tables twin",
+    ),
+    "a clock that steps back is believed": ("local back = math.max(", "local back = 0 * math.max(", "tables twin"),
+    "a clock that steps back refills": (
+        "known and known - back or empty",
+        "known and now or empty",
+        "tables twin servers",
+    ),
+    "a hit passes those who wait": ("newcomer('bulk') <= now", "slot <= now", "tables"),
+    "a hit is not remembered": ("save() -- also if refused", "-- also if refused", "tables twin"),
+    "levels are rounded up": ("math.floor(1000 *", "math.ceil(1000 *", "twin"),
+}
+
+
+@pytest.mark.parametrize("mistake", MUTANTS)
+def test_a_mistake_in_the_script_is_caught(bucket_redis_url: str, mistake: str) -> None:
+    old, new, judges = MUTANTS[mistake]
+    store = MutantStore(bucket_redis_url, old, new)
+
+    def opened(plan: Plan, **kwargs: int) -> Desk:
+        return Desk(store, plan, **kwargs)
+
+    try:
+        for judge in judges.split():
+            with pytest.raises(AssertionError):
+                JUDGES[judge](opened)
+    finally:
+        store.close()
