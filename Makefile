@@ -30,7 +30,7 @@ format: $(STAMP) ## write the code as `check` wants it
 	$(BIN)/ruff format
 
 bench: $(STAMP) ## measure every number the project promises (half an hour); results in bench/out
-	$(BIN)/python bench/run.py
+	$(BIN)/python bench/run.py --page docs/benchmarks.md
 
 clean: ## remove what the targets made
 	rm -rf .venv build *.egg-info bench/out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

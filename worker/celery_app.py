@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 TASK: Final = "warrooms.open"
 DIRECT: Final = Exchange("", type="direct")
+RETRY_POLICY: Final = {"max_retries": 40, "interval_start": 0.1, "interval_step": 0.2, "interval_max": 2.0}
 
 app = Celery("warrooms")
 app.config_from_object("celeryconfig")
@@ -51,7 +52,7 @@ def message_of(job: WarRoomJob) -> dict[str, Any]:
     return kwargs
 
 
-def publish(producer: Any, job: WarRoomJob, lane: Lane | None = None) -> None:  # noqa: ANN401
+def publish(producer: Any, job: WarRoomJob, lane: Lane | None = None, *, retry: bool = False) -> None:  # noqa: ANN401
     """Sends the nudge for a job that the ledger has.
 
     Args:
@@ -59,6 +60,7 @@ def publish(producer: Any, job: WarRoomJob, lane: Lane | None = None) -> None:  
         job: the job.
         lane: through which queue; the job's own unless given. A retry or a job that goes back to the head of its
             line takes the urgent queue: that decides only when it is fetched, the bucket goes by the job's lane.
+        retry: whether to try again for a minute while Redis is away; workers do, producers report.
     """
     kwargs = message_of(job)
     shown = f"{job.incident_id} @ {job.account}"
@@ -70,6 +72,7 @@ def publish(producer: Any, job: WarRoomJob, lane: Lane | None = None) -> None:  
         routing_key=queue_name(job.account, lane or job.lane),
         serializer="json",
         headers=message.headers,
-        retry=False,
+        retry=retry,
+        retry_policy=RETRY_POLICY if retry else None,
         **message.properties,
     )

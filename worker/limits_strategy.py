@@ -6,7 +6,6 @@ import time
 from typing import TYPE_CHECKING
 
 from limits import WindowStats
-from limits.storage import RedisStorage
 from limits.strategies import RateLimiter
 
 from worker.rate_limit import DEFAULT_RATES, DEFAULT_SPREAD_US, SECOND_US, plan_of
@@ -15,6 +14,7 @@ from worker.token_bucket import TokenBucket
 
 if TYPE_CHECKING:
     from limits import RateLimitItem
+    from limits.storage import RedisStorage
 
 
 class TokenBucketRateLimiter(RateLimiter):
@@ -49,7 +49,7 @@ class TokenBucketRateLimiter(RateLimiter):
         return self._bucket(item, identifiers, cost)[0].peek().lines.bulk_s == 0
 
     def get_window_stats(self, item: RateLimitItem, *identifiers: str) -> WindowStats:
-        """When a hit is worth the next try (seconds since the epoch, this machine's clock), and the item's whole tokens."""
+        """When the next try is worth it (seconds since the epoch on this machine's clock), and the item's tokens."""
         bucket, index = self._bucket(item, identifiers, 1)
         level = bucket.peek()
         return WindowStats(time.time() + level.lines.bulk_s, max(int(level.tokens[index]), 0))
@@ -72,5 +72,6 @@ class _StoreOfLimits(RedisStore):
     """The connection of a `limits` storage, with our scripts and our errors."""
 
     def __init__(self, storage: RedisStorage) -> None:
+        super().__init__("redis://localhost")  # opens nothing; the storage's own client takes its place
         self.place = "the storage of limits"
         self.client = storage.storage

@@ -62,5 +62,5 @@ def queue_due(desk: AccountDesk) -> int:
             for job_id, _lane in due:
                 record = desk.ledger.record(job_id)
                 if record is not None:
-                    publish(producer, record.job, Lane.URGENT)
+                    publish(producer, record.job, Lane.URGENT, retry=True)
     return len(due)

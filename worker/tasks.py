@@ -51,7 +51,7 @@ def open_war_room(self: Any, **fields: Any) -> str:  # noqa: ANN401
         asked()
     if report.outcome is Outcome.BACK_IN_LINE:
         with app.producer_pool.acquire(block=True) as producer:
-            publish(producer, job, Lane.URGENT)
+            publish(producer, job, Lane.URGENT, retry=True)
     _say(job, report, time.monotonic() - began)
     return report.outcome.value
 

@@ -144,7 +144,7 @@ def dry_run_lines(outcome: Outcome, accounts: Mapping[str, Account]) -> list[str
     for name, count in outcome.good.items():
         plan = accounts[name].plan
         takes = about(plan.drain_s(count))
-        lines.append(f"account {name}: {many(count, 'job')} take {takes} at {plan} if nothing else is queued")
+        lines.append(f"account {name}: {many(count, 'job')}, {takes} at {plan} if nothing else is queued")
     return lines
 
 

@@ -170,16 +170,18 @@ class LiveLine:
 
     def show(self, view: View) -> None:
         """Draws it over the last one."""
-        from rich.console import Group  # noqa: PLC0415 - only terminals need it
-        from rich.live import Live  # noqa: PLC0415
+        from rich.live import Live  # noqa: PLC0415 - only terminals need it
         from rich.progress_bar import ProgressBar  # noqa: PLC0415
+        from rich.table import Table  # noqa: PLC0415
         from rich.text import Text  # noqa: PLC0415
 
         if self._live is None:
             self._live = Live(console=console.terminal(self._stream), auto_refresh=False, transient=True)
             self._live.start()
-        bar = ProgressBar(total=max(1, view.total), completed=view.done, width=None)
-        self._live.update(Group(bar, Text(console.clean(line(view)))), refresh=True)
+        rows = Table.grid(expand=True)
+        rows.add_row(ProgressBar(total=max(1, view.total), completed=view.done))
+        rows.add_row(Text(console.clean(line(view))))
+        self._live.update(rows, refresh=True)
 
     def close(self) -> None:
         """Takes it away."""

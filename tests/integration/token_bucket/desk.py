@@ -6,11 +6,13 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.resources import files
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from worker.rate_limit import Plan
 from worker.redis_store import RedisStore, Script
 from worker.token_bucket import HORIZON_US, TokenBucket
+
+if TYPE_CHECKING:
+    from worker.rate_limit import Plan
 
 START_US: Final = 1_790_000_000_000_000
 """16 digits, as on a server in 2026: one more than Lua's tostring() keeps."""

@@ -77,10 +77,10 @@ def bucket_and_twin_agree(open_desk: Open, *, seeds: int, length: int) -> None:
 
 
 def _random_command(dice: random.Random) -> Command:
-    what = dice.choices(COMMANDS, (30, 55, 4, 8, 1.5, 0.3, 0.7))[0]
+    what = dice.choices(COMMANDS, (30, 45, 10, 12, 2, 0.3, 0.7))[0]
     us = dice.choice((dice.randint(0, 100_000), dice.randint(0, 400_000), dice.randint(0, 20_000), 60_493))
     if what == "penalty":
-        us = dice.choice((0, 0, 700_000, 3 * SECOND_US))
+        us = dice.choice((0, 0, 10_000, 700_000, 3 * SECOND_US))
     elif dice.random() < 0.03:
         us *= 20
     lane = dice.choice((Lane.BULK, Lane.URGENT, Lane.URGENT))

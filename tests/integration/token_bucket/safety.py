@@ -21,7 +21,7 @@ SINGLE: Final = Plan((Limit(1, SECOND_US, 1, 100_000),))
 
 
 def storm(desk: Desk, *, seconds: float, seed: int, spread_us: int, troubles: bool = True) -> Log:
-    """Workers of both lanes give slots back, die, rest and come back all at once, under penalties, loss and clock steps."""
+    """Workers of both lanes give slots back, die, rest and return at once, under penalties, loss and clock steps."""
     dice = random.Random(seed)
     crews = (
         Crew(9, busy_us=40_000, late_us=30_000, spread_us=spread_us, unused=0.15, dies=0.02),

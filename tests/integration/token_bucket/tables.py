@@ -43,7 +43,7 @@ def play(open_desk: Open, rows: Sequence[Row], plan: Plan = STEADY) -> None:
         assert found == expected, f"row {number}: at {clock_ms} ms {command!r}: {found!r} is not {expected!r}"
 
 
-def _answer(desk: Desk, command: str, receipts: list[str]) -> str:
+def _answer(desk: Desk, command: str, receipts: list[str]) -> str:  # noqa: PLR0911 - one per command
     match command.rstrip("+").split():
         case ["bulk" | "urgent" as lane]:
             reply = desk.bucket.acquire(Lane(lane), ticket=command.endswith("+"))

