@@ -13,7 +13,6 @@ import os
 import platform
 import subprocess
 import sys
-
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version

@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, BinaryIO, Final, NoReturn, Self
 
-from producers.lines import LINE_BYTES_MAX, BrokenLine, Source
-from producers.lines import UnreadableFile as UnreadableFile  # its callers know it from here
+from producers.lines import LINE_BYTES_MAX, BrokenLine, Source, UnreadableFile
 from producers.parsing import FIELDS, Defaults, parse_job, parse_text_job, shown, unknown_field
 from worker.errors import InvalidJob
 

@@ -110,10 +110,10 @@ class JobQueue:
     """
 
     def __init__(self, settings: Settings) -> None:
+        self.store = RedisStore(settings.redis_url)
         # Pools of our own: closing the app's would end publishing for the whole process.
         self._connections = app.connection_for_write(settings.redis_url).Pool(PUBLISHERS)
         self._producers = ProducerPool(self._connections, PUBLISHERS)
-        self.store = RedisStore(settings.redis_url)
         self._desks: Mapping[str, _Desk] = {
             name: _Desk(
                 account,

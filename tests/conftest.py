@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+import kombu.pools
 import pytest
 
 from sandbox.stack import embedded_redis
+from worker.celery_app import app
 from worker.jobs import FINISHED, JobState
 from worker.redis_store import RedisStore
 
@@ -34,6 +36,23 @@ def store(valkey_url: str) -> Iterator[RedisStore]:
     leaked = leaks(store)
     store.close()
     assert not leaked, f"these keys have no TTL and should have one: {leaked}"
+
+
+@pytest.fixture
+def publishing(store: RedisStore, valkey_url: str) -> Iterator[None]:
+    """The Celery app publishes to the test's database."""
+    assert store.place in valkey_url
+    was = app.conf.broker_url
+    app.conf.broker_url = valkey_url
+    _forget_pools()
+    yield
+    _forget_pools()
+    app.conf.broker_url = was
+
+
+def _forget_pools() -> None:
+    kombu.pools.reset()
+    app._pool = app.amqp._producer_pool = None
 
 
 def leaks(store: RedisStore) -> list[str]:

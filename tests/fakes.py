@@ -240,6 +240,9 @@ class FakeSlots:
         self.given_back: list[str] = []
         self.pauses: list[float | None] = []
 
+    def expect(self, *script: Exception | Callable[[], None] | None) -> None:
+        self._script.extend(script)
+
     def take(self, lane: Lane) -> Slot:
         step = self._script.popleft() if self._script else None
         if isinstance(step, Exception):
@@ -267,6 +270,9 @@ class FakeApi:
     def __init__(self, *script: tuple[str, Answer]) -> None:
         self._script = deque(script)
         self.calls: list[str] = []
+
+    def expect(self, *script: tuple[str, Answer]) -> None:
+        self._script.extend(script)
 
     def create(self, job: WarRoomJob) -> Reply[WarRoom]:
         room = self._next("create", job.id)

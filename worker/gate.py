@@ -94,7 +94,8 @@ class Gate:
             while known.fetched_at and known.fetched_at[0] <= now - FORGET_S:
                 known.fetched_at.popleft()
             slot_at = known.urgent_at if lane is Lane.URGENT else known.bulk_at
-            return slot_at + len(known.fetched_at) * known.interval_s - now < self._window_s
+            # A slot that is long free is one slot, not all those that went by while nobody asked.
+            return max(slot_at - now, 0.0) + len(known.fetched_at) * known.interval_s < self._window_s
 
     def is_bulk(self, queue: str) -> bool:
         """Whether `queue` is a bulk line."""

@@ -151,7 +151,8 @@ def place_of(url: str) -> str:
 def _reason(error: BaseException) -> str:
     if isinstance(error, redis.TimeoutError | TimeoutError):
         return "no answer in time"
-    return str(error).split(". ")[0].split(" connecting to ")[0].removeprefix("Error ") or type(error).__name__
+    # redis-py: "Error 111 connecting to host:port. Connection refused." - the place is said already.
+    return str(error).rsplit(". ", 1)[-1].rstrip(".") or type(error).__name__
 
 
 def _what_is_wrong(url: str) -> str:

@@ -37,7 +37,7 @@ def runtime() -> Runtime:
     return _runtime
 
 
-@app.task(name=TASK, bind=True, ignore_result=True, acks_late=True)  # type: ignore[untyped-decorator]
+@app.task(name=TASK, bind=True, ignore_result=True, acks_late=True, throws=(InvalidJob,))  # type: ignore[untyped-decorator]
 def open_war_room(self: Any, **fields: Any) -> str:  # noqa: ANN401
     """Opens the room of one job; docs/celery.md has the message's fields."""
     queue = (self.request.delivery_info or {}).get("routing_key", "")
@@ -47,6 +47,9 @@ def open_war_room(self: Any, **fields: Any) -> str:  # noqa: ANN401
     try:
         desk, job = _read(here, fields)
         report = desk.open_war_room(job, asked)
+    except InvalidJob as error:
+        log.error("this message is no job", task_id=self.request.id, queue=queue, error=str(error))  # noqa: TRY400
+        raise  # for Celery's events; `throws` spares the log its traceback
     finally:
         asked()
     if report.outcome is Outcome.BACK_IN_LINE:
@@ -61,6 +64,8 @@ def _read(here: Runtime, fields: dict[str, Any]) -> tuple[AccountDesk, WarRoomJo
     desk = here.desks.get(account) if isinstance(account, str) else None
     if desk is None:
         raise InvalidJob(f"account: {account!r} is not one of this worker's: {', '.join(here.desks)}")
+    if "lane" in fields:
+        raise InvalidJob("lane: is not a field of a job; write urgent=true")
     urgent = fields.pop("urgent", False)
     if not isinstance(urgent, bool):
         raise InvalidJob("urgent: must be true or false")
@@ -116,7 +121,31 @@ def _nothing() -> None:
     """The hub asks the gate after every wake-up; waking is all it needs."""
 
 
+class JunkGuard(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Drops what stands in a queue and is no message: kombu would let one line of junk end the worker."""
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def start(self, parent: Any) -> None:  # noqa: ANN401
+        """Wraps the channel's reading of a reply; each connection brings a new channel."""
+        handlers = getattr(parent.task_consumer.channel, "handlers", {})
+        if "BRPOP" in handlers:
+            handlers["BRPOP"] = _without_junk(handlers["BRPOP"])
+
+
+def _without_junk(read: Any) -> Any:  # noqa: ANN401
+    def guarded() -> None:
+        try:
+            read()
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            # Its text stays out of the log: whoever pushed it may have put anything into it.
+            log.error("dropped what is no message from a queue", reason=type(error).__name__)  # noqa: TRY400
+
+    return guarded
+
+
 app.steps["consumer"].add(GateTick)
+app.steps["consumer"].add(JunkGuard)
 
 
 def app_for_celery() -> Celery:

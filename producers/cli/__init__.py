@@ -49,6 +49,10 @@ def _run(args: Sequence[str] | None) -> int:
 
     try:
         outcome: Any = app(args, prog_name=console.PROGRAM, standalone_mode=False)
+    except SystemExit as left:  # typer's own way out of a broken pipe
+        if isinstance(left.__context__, BrokenPipeError):
+            raise left.__context__ from None
+        raise
     except typer.TyperException as error:
         # Not a wrong line: a bare `warrooms` shows its help.
         if type(error).__name__ == "NoArgsIsHelpError":

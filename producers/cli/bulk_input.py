@@ -10,8 +10,9 @@ from json import dumps
 from typing import TYPE_CHECKING, BinaryIO, Final, TextIO, cast
 
 from producers import console
-from producers.backlog import BadLine, Form, UnreadableFile, read_jobs
+from producers.backlog import BadLine, Form, read_jobs
 from producers.cli.exits import BadInput
+from producers.lines import UnreadableFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -61,6 +61,7 @@ class House:
             self._open.enter_context(self.stack)
             self.queue = JobQueue(Settings(redis_url=self.stack.redis_url, **self._settings))
             self._open.callback(self.queue.close)
+            self._http = self._open.enter_context(httpx.Client(base_url=self.stack.api_url, trust_env=False))
             self._open = self._open.pop_all()
         return self
 
@@ -102,9 +103,10 @@ class House:
 
     def finish(self, *jobs: WarRoomJob, hurry: bool = True, within_s: float = 30.0) -> list[Record]:
         """Waits until all are finished; with `hurry` no retry waits for its time."""
+        waiting = list(jobs)
 
         def finished() -> bool:
-            waiting = [job for job in jobs if not self._finished(job)]
+            waiting[:] = [job for job in waiting if not self._finished(job)]
             for job in waiting if hurry else ():
                 self.hurry(job)
             return not waiting
@@ -138,9 +140,8 @@ class House:
 
     def rooms(self, job: WarRoomJob | None = None) -> list[dict[str, Any]]:
         """Every room that was ever made, of one incident or of all."""
-        url = f"{self.stack.api_url}/sandbox/rooms"
         asked = {"incident_id": job.incident_id} if job else {}
-        rooms: list[dict[str, Any]] = httpx.get(url, params=asked, trust_env=False).json()["items"]
+        rooms: list[dict[str, Any]] = self._http.get("/sandbox/rooms", params=asked).json()["items"]
         return rooms
 
     def room_of(self, job: WarRoomJob) -> dict[str, Any]:
@@ -148,7 +149,7 @@ class House:
         (room,) = self.rooms(job)
         return room
 
-    def fault(self, kind: str, job: WarRoomJob | None = None, **rule: object) -> None:
+    def fault(self, kind: str, job: WarRoomJob | None = None, **rule: Any) -> None:  # noqa: ANN401
         """A fault, for the calls that name the job's incident or for all."""
         self.stack.fault(kind=kind, **({"incident_id": job.incident_id} if job else {}), **rule)
 
@@ -160,7 +161,7 @@ class House:
         """Messages in the account's queues and in the workers' hands."""
         redis = self.stack.redis
         lists = (f"warrooms.{account}", f"warrooms.{account}.urgent")
-        return sum(int(redis.llen(name)) for name in lists) + int(redis.hlen("unacked"))  # type: ignore[arg-type]
+        return sum(int(redis.llen(name)) for name in lists) + int(redis.hlen("unacked"))
 
     def idle(self) -> None:
         """Waits until no message is left and no worker holds one."""
@@ -170,8 +171,13 @@ class House:
 
     def assert_one_room_each(self, *jobs: WarRoomJob) -> None:
         """Each incident has one room, and the ledger knows that one."""
+        rooms: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        for room in self.rooms():
+            rooms.setdefault((room["incident_id"], room["account"]), []).append(room)
         for job in jobs:
-            room, record = self.room_of(job), self.record(job)
+            account = "sandbox" if job.account == "default" else job.account
+            (room,) = rooms[job.incident_id, account]
+            record = self.record(job)
             assert record.state in {JobState.OPENED, JobState.FOUND}, record
             assert record.room is not None
             assert record.room.chat_id == room["chat_id"]

@@ -39,7 +39,7 @@ class Desk:
 
     def state(self) -> JobState | None:
         record = self.ledger.record(JOB.id)
-        return record and record.state
+        return None if record is None else record.state
 
     def counted(self) -> dict[JobState, int]:
         return {state: n for state, n in self.ledger.progress().states.items() if n}
@@ -114,6 +114,12 @@ def failed(desk: Desk) -> Claim:
     return claim
 
 
+def requeued(desk: Desk) -> Claim:
+    claim = failed(desk)
+    desk.ledger.enqueue([JOB])
+    return claim
+
+
 State = Callable[[Desk], Claim]
 Command = Callable[[Desk, Claim], object]
 
@@ -163,6 +169,7 @@ TABLE: Final[dict[State, dict[str, tuple[object, JobState | None]]]] = {
     retrying: {"enqueue": (False, S.RETRYING), "claim": (S.RETRYING, S.RETRYING), "retry": (True, S.RETRYING)},
     opened: {"enqueue": (False, S.OPENED), "claim": (S.OPENED, S.OPENED), "has_room": (True, S.OPENED)},
     failed: {"enqueue": (True, S.QUEUED), "claim": (S.FAILED, S.FAILED), "failed": (True, S.FAILED)},
+    requeued: {"enqueue": (False, S.QUEUED), "claim": ("claimed", S.OPENING)},
 }
 
 

@@ -22,7 +22,7 @@ from worker.errors import (
 from worker.jobs import JobState, Lane, WarRoom
 from worker.ledger import LEASE_MS, Claim, Record
 from worker.open_war_room import OpenWarRoom, Outcome, Report
-from worker.retry_policy import MAX_ATTEMPTS
+from worker.retry_policy import MAX_ATTEMPTS, TryAgainIn, decide
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -155,13 +155,15 @@ def test_a_duplicate_of_a_job_that_another_worker_holds_gives_its_slot_back() ->
 
 
 def test_a_job_that_another_worker_took_while_we_waited_gives_its_slot_back() -> None:
-    here = desk(slots=FakeSlots(lambda: void(_claim(here))))
+    here = desk()
+    here.slots.expect(lambda: void(_claim(here)))
     assert here.nudge().outcome is Outcome.NOTHING_TO_DO
     assert here.slots.given_back == ["slot 1"]
 
 
 def test_a_record_that_was_dropped_while_we_waited_is_nothing_to_do() -> None:
-    here = desk(slots=FakeSlots(lambda: here.ledger._jobs.clear()))
+    here = desk()
+    here.slots.expect(here.ledger._jobs.clear)
     assert here.nudge().outcome is Outcome.NOTHING_TO_DO
     assert here.slots.given_back == ["slot 1"]
 
@@ -239,7 +241,8 @@ def test_a_429_during_the_look_still_looks_first_the_next_time(script: list[tupl
 def test_an_error_that_may_pass_is_tried_again(error: FlashdutyError, looks: bool) -> None:  # noqa: FBT001
     here = desk(("create", error))
     report = here.nudge()
-    assert (report.outcome, report.error, report.delay_s) == (Outcome.RETRYING, error, 0.5)
+    assert (report.outcome, report.error) == (Outcome.RETRYING, error)
+    assert TryAgainIn(report.delay_s, look_first=looks) == decide(1, error, jitter=0.5)
     record = here.record()
     assert (record.state, record.code, record.request_id) == (JobState.RETRYING, error.code, error.request_id)
     assert looks_next(here) is looks
@@ -317,7 +320,8 @@ def test_if_all_listed_groups_were_deleted_one_is_created() -> None:
 
 
 def test_a_creation_after_a_look_is_marked_as_sent_before_it_goes_out() -> None:
-    here = looking(("list", ()), ("create", lambda: _dies(here)))
+    here = looking(("list", ()))
+    here.api.expect(("create", lambda: _dies(here)))
     with pytest.raises(SystemExit):
         here.nudge()
     here.clock.forward(LEASE_MS / 1000)
@@ -407,7 +411,8 @@ def _takes_over(here: Desk, answer: object) -> Callable[[], object]:
 @pytest.mark.parametrize("answer", [A_ROOM, TIMEOUT, REFUSED, TOO_FAST, ZeroDivisionError("oops"), GONE])
 def test_a_lost_claim_changes_nothing_after_the_creation(answer: object) -> None:
     look = [("list", ("oc_1",)), ("detail", A_ROOM)] if answer is GONE else []
-    here = desk(("create", lambda: _takes_over(here, answer)()), *look)
+    here = desk()
+    here.api.expect(("create", _takes_over(here, answer)), *look)
     report = here.nudge()
     record = here.record()
     assert (record.state, record.attempts, record.code, record.room) == (JobState.OPENING, 2, "", None)
@@ -417,7 +422,8 @@ def test_a_lost_claim_changes_nothing_after_the_creation(answer: object) -> None
 
 @pytest.mark.parametrize("answer", [(), TIMEOUT, TOO_FAST])
 def test_a_lost_claim_changes_nothing_during_the_look(answer: object) -> None:
-    here = looking(("list", lambda: _takes_over(here, answer)()))
+    here = looking()
+    here.api.expect(("list", _takes_over(here, answer)))
     before_code = here.record().code
     here.nudge()
     record = here.record()
@@ -426,13 +432,15 @@ def test_a_lost_claim_changes_nothing_during_the_look(answer: object) -> None:
 
 
 def test_a_claim_lost_before_the_creation_gives_its_slot_back() -> None:
-    here = looking(("list", lambda: _takes_over(here, ())()))
+    here = looking()
+    here.api.expect(("list", _takes_over(here, ())))
     assert here.nudge().outcome is Outcome.NOTHING_TO_DO
     assert here.slots.given_back == ["slot 2"]
 
 
 def test_a_claim_lost_while_it_finds_a_room_changes_nothing() -> None:
-    here = looking(("list", ("oc_1",)), ("detail", lambda: _takes_over(here, A_ROOM)()))
+    here = looking(("list", ("oc_1",)))
+    here.api.expect(("detail", _takes_over(here, A_ROOM)))
     assert here.nudge().outcome is Outcome.NOTHING_TO_DO
     assert here.record().state is JobState.OPENING
 

@@ -23,9 +23,9 @@ SECOND, MINUTE = parse_many(RATES)
 
 
 @pytest.fixture
-def limiter(bucket_redis_url: str, store: RedisStore) -> TokenBucketRateLimiter:
+def limiter(valkey_url: str, store: RedisStore) -> TokenBucketRateLimiter:
     assert store.client.dbsize() == 0
-    return TokenBucketRateLimiter(RedisStorage(bucket_redis_url))
+    return TokenBucketRateLimiter(RedisStorage(valkey_url))
 
 
 def rested(store: RedisStore, account: str = "acme") -> TokenBucket:

@@ -26,7 +26,7 @@ def tables(open_desk: Open) -> None:
 
 
 def twin(open_desk: Open) -> None:
-    bucket_and_twin_agree(open_desk, seeds=1, length=400)
+    bucket_and_twin_agree(open_desk, seeds=2, length=400)
 
 
 def servers(open_desk: Open) -> None:
@@ -131,9 +131,9 @@ MUTANTS: Final = {
 @pytest.mark.parametrize(
     ("mistake", "judge"), [(mistake, judge) for mistake, (_, _, judges) in MUTANTS.items() for judge in judges.split()]
 )
-def test_a_mistake_in_the_script_is_caught(bucket_redis_url: str, mistake: str, judge: str) -> None:
+def test_a_mistake_in_the_script_is_caught(valkey_url: str, mistake: str, judge: str) -> None:
     old, new, _ = MUTANTS[mistake]
-    store = MutantStore(bucket_redis_url, old, new)
+    store = MutantStore(valkey_url, old, new)
 
     def opened(plan: Plan, **kwargs: int) -> Desk:
         return Desk(store, plan, **kwargs)

@@ -401,7 +401,7 @@ def test_a_bucket_takes_300_bytes_at_most_and_never_outlives_its_use(open_desk: 
         assert 0 < int(client.pttl(desk.bucket.key)) <= 3_602_000
     desk.bucket.penalty(3600)
     assert 7_190_000 < int(client.pttl(desk.bucket.key)) <= 7_202_000
-    assert int(client.memory_usage(desk.bucket.key)) <= 300
+    assert 0 < (client.memory_usage(desk.bucket.key) or 0) <= 300
 
 
 def test_a_look_and_a_refused_refund_leave_no_key(open_desk: Open) -> None:
@@ -419,8 +419,8 @@ def test_a_caller_with_a_shorter_horizon_frees_no_slot_of_the_others(open_desk: 
         desk.now_us += 10 * SECOND_US
     slots = 0
     for _ in range(20):
-        slots += isinstance(far.bucket.acquire(Lane.BULK), Reserved)
-        now.bucket.acquire(Lane.BULK)
+        for desk in (far, now):
+            slots += isinstance(desk.bucket.acquire(Lane.BULK, ticket=True), Reserved)
     assert slots <= STEADY.limits[0].burst + 1
 
 

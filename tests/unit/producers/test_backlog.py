@@ -14,7 +14,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from producers.backlog import LINE_BYTES_MAX, BadLine, Form, GoodLine, UnreadableFile, read_jobs
+from producers.backlog import BadLine, Form, GoodLine, read_jobs
+from producers.lines import LINE_BYTES_MAX, UnreadableFile
 from producers.parsing import FIELDS, Defaults
 from worker.errors import InvalidJob
 from worker.jobs import INT64_MAX, Lane, WarRoomJob

@@ -1,0 +1,297 @@
+"""The way into the queue: receipts, nudges, and what is safe when Redis dies on the way."""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from producers.queue import CHUNK, JobQueue, Receipt, Status, Tally, new_batch_name
+from sandbox.stack import embedded_redis
+from tests.fakes import A_ROOM, a_job
+from worker.errors import InvalidJob, OutcomeUnknown, QueueUnavailable, SettingsError
+from worker.jobs import JobState, Lane, WarRoomJob
+from worker.ledger import Claim
+from worker.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from worker.redis_store import RedisStore
+
+ACCOUNTS: Final = """
+[accounts.acc]
+app_key_env = "NO_KEY_IS_READ"
+rates = "1000/minute"
+[accounts.slow]
+app_key_env = "NO_KEY_IS_READ"
+rates = "6/minute"
+"""
+
+
+@pytest.fixture
+def open_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], JobQueue]]:
+    file = tmp_path / "accounts.toml"
+    file.write_text(ACCOUNTS)
+    monkeypatch.setenv("WARROOMS_ACCOUNTS_FILE", str(file))
+    with ExitStack() as opened:
+
+        def open_at(url: str) -> JobQueue:
+            monkeypatch.setenv("REDIS_URL", url)
+            queue = JobQueue(Settings.load())
+            opened.callback(queue.close)
+            return queue
+
+        yield open_at
+
+
+@pytest.fixture
+def queue(open_queue: Callable[[str], JobQueue], store: RedisStore, valkey_url: str) -> JobQueue:
+    assert store.client.dbsize() == 0
+    return open_queue(valkey_url)
+
+
+def nudges(store: RedisStore, line: str = "warrooms.acc") -> list[str]:
+    """The ids of the jobs that a queue's messages are about, oldest first."""
+    return [json.loads(raw)["headers"]["id"] for raw in reversed(store.client.lrange(line, 0, -1))]
+
+
+def claim(queue: JobQueue, job: WarRoomJob) -> Claim:
+    claim = queue.ledger(job.account).claim(job.id, "w1")
+    assert isinstance(claim, Claim)
+    return claim
+
+
+# --- receipts -----------------------------------------------------------------------------------------------------
+
+
+def test_a_job_is_recorded_and_then_nudged(queue: JobQueue, store: RedisStore) -> None:
+    before = datetime.now(UTC)
+    receipt = queue.enqueue(a_job(batch="b"))
+    assert (receipt.job_id, receipt.status, receipt.position) == (a_job().id, Status.QUEUED, 0)
+    assert receipt.starts_at is not None
+    assert before <= receipt.starts_at <= before + timedelta(seconds=60)
+    record = queue.ledger("acc").record(a_job().id)
+    assert record is not None
+    assert (record.state, record.batches) == (JobState.QUEUED, ("b",))
+    assert nudges(store) == [a_job().id]
+
+
+def test_lanes_have_queues_of_their_own(queue: JobQueue, store: RedisStore) -> None:
+    queue.enqueue(a_job(1))
+    queue.enqueue(a_job(2, lane=Lane.URGENT))
+    assert (nudges(store), nudges(store, "warrooms.acc.urgent")) == ([a_job(1).id], [a_job(2).id])
+
+
+def test_everyone_behind_has_a_later_place_and_a_later_time(queue: JobQueue) -> None:
+    receipts: list[Receipt] = []
+    for _ in range(2):
+        start = len(receipts) + 1
+        jobs = [a_job(n) for n in range(start, start + 3)]
+        queue.enqueue_many(jobs, on_receipt=lambda _, receipt: receipts.append(receipt))
+    assert [receipt.position for receipt in receipts] == [0, 1, 2, 3, 4, 5]
+    times = [receipt.starts_at for receipt in receipts if receipt.starts_at]
+    assert times == sorted(times)
+    interval = timedelta(microseconds=queue.accounts["acc"].plan.interval_us)
+    assert times[2] - times[0] == 2 * interval
+
+
+def test_an_urgent_job_stands_in_front_of_bulk_and_behind_urgent_ones(queue: JobQueue) -> None:
+    jobs = [
+        a_job(1),
+        a_job(2),
+        a_job(3, lane=Lane.URGENT),
+        a_job(4, lane=Lane.URGENT),
+        a_job(5),
+    ]
+    positions: list[int | None] = []
+    queue.enqueue_many(jobs, on_receipt=lambda _, receipt: positions.append(receipt.position))
+    assert positions == [0, 1, 0, 1, 4]
+
+
+def test_a_retry_stands_in_the_line_too(queue: JobQueue) -> None:
+    queue.enqueue(a_job(1))
+    queue.ledger("acc").retry(claim(queue, a_job(1)), OutcomeUnknown("no", code="Timeout"), 60, look_first=True)
+    assert queue.enqueue(a_job(2)).position == 1
+
+
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [
+        (JobState.QUEUED, Status.ALREADY_QUEUED),
+        (JobState.OPENING, Status.ALREADY_OPENING),
+        (JobState.RETRYING, Status.ALREADY_QUEUED),
+        (JobState.OPENED, Status.ALREADY_OPEN),
+        (JobState.FOUND, Status.ALREADY_OPEN),
+        (JobState.FAILED, Status.QUEUED),
+    ],
+)
+def test_a_second_enqueue_tells_what_was_there(queue: JobQueue, end: JobState, status: Status) -> None:
+    job, error = a_job(), OutcomeUnknown("no", code="Timeout")
+    queue.enqueue(job)
+    ledger = queue.ledger("acc")
+    if end is not JobState.QUEUED:
+        mine = claim(queue, job)
+        if end is JobState.RETRYING:
+            ledger.retry(mine, error, 60, look_first=True)
+        elif end is JobState.FAILED:
+            ledger.failed(mine, error, "no")
+        elif end.has_room:
+            ledger.has_room(mine, end, A_ROOM, "r")
+    receipt = queue.enqueue(job)
+    assert receipt.status is status
+    assert (receipt.position is None) is (status is not Status.QUEUED)
+    assert (receipt.starts_at is None) is (status is not Status.QUEUED)
+    link = (A_ROOM.chat_id, A_ROOM.share_link) if end.has_room else ("", "")
+    assert (receipt.chat_id, receipt.share_link) == link
+
+
+# --- many ---------------------------------------------------------------------------------------------------------
+
+
+def test_many_jobs_are_nudged_in_their_order(queue: JobQueue, store: RedisStore) -> None:
+    jobs = [a_job(n) for n in range(1, CHUNK + 4)]
+    tally = queue.enqueue_many(iter(jobs), batch="b")
+    assert (tally.batch, tally.total, tally.by_status[Status.QUEUED]) == ("b", CHUNK + 3, CHUNK + 3)
+    assert nudges(store) == [job.id for job in jobs]
+    batch = queue.ledger("acc").batch("b")
+    assert batch is not None
+    assert batch.states[JobState.QUEUED] == CHUNK + 3
+
+
+def test_no_jobs_are_no_jobs(queue: JobQueue, store: RedisStore) -> None:
+    tally = queue.enqueue_many([])
+    assert (tally.total, tally.last_starts_at, store.client.dbsize()) == (0, None, 0)
+
+
+def test_one_call_may_hold_several_accounts_and_batches(queue: JobQueue, store: RedisStore) -> None:
+    jobs = [a_job(1), a_job(2, account="slow"), a_job(3, batch="x"), a_job(4, account="slow"), a_job(1)]
+    got: list[tuple[str, Status, int | None]] = []
+    queue.enqueue_many(jobs, on_receipt=lambda job, r: got.append((job.account, r.status, r.position)))
+    assert got == [
+        ("acc", Status.QUEUED, 0),
+        ("slow", Status.QUEUED, 0),
+        ("acc", Status.QUEUED, 1),
+        ("slow", Status.QUEUED, 1),
+        ("acc", Status.ALREADY_QUEUED, None),
+    ]
+    assert nudges(store, "warrooms.slow") == [jobs[1].id, jobs[3].id]
+    batch = queue.ledger("acc").batch("x")
+    assert batch is not None
+    assert batch.total == 1
+
+
+def test_jobs_are_read_a_chunk_at_a_time(queue: JobQueue) -> None:
+    read = 0
+    ahead: list[int] = []
+
+    def source() -> Iterator[WarRoomJob]:
+        nonlocal read
+        for n in range(1, 3 * CHUNK + 1):
+            read += 1
+            yield a_job(n)
+
+    queue.enqueue_many(source(), on_receipt=lambda *_: ahead.append(read - len(ahead)))
+    assert max(ahead) == CHUNK
+
+
+def test_an_account_that_is_not_configured_queues_nothing_of_its_chunk(queue: JobQueue, store: RedisStore) -> None:
+    with pytest.raises(InvalidJob, match="'nobody' is not configured here; known: acc, slow"):
+        queue.enqueue_many([a_job(1), a_job(2, account="nobody")])
+    assert store.client.dbsize() == 0
+    for ask in (queue.ledger, queue.bucket):
+        with pytest.raises(InvalidJob):
+            ask("nobody")
+
+
+def test_a_tally_knows_when_the_last_one_starts() -> None:
+    tally, early, late = Tally(), datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
+    for at in (early, late, early, None):
+        tally.add(Receipt("a.b.1", Status.QUEUED, 0, at))
+    assert (tally.last_starts_at, tally.total) == (late, 4)
+
+
+def test_batch_names_collide_with_no_other() -> None:
+    assert len({new_batch_name("x") for _ in range(20)}) > 15
+    assert a_job(batch=new_batch_name())
+
+
+# --- Redis is away ------------------------------------------------------------------------------------------------
+
+
+def test_redis_dying_on_the_way_says_how_many_jobs_are_safe(
+    open_queue: Callable[[str], JobQueue], tmp_path: Path
+) -> None:
+    def source() -> Iterator[WarRoomJob]:
+        for n in range(1, 2 * CHUNK + 1):
+            if n == 2 * CHUNK:
+                server.close()
+            yield a_job(n)
+
+    with ExitStack() as server:
+        queue = open_queue(server.enter_context(embedded_redis(tmp_path / "mortal", save="")))
+        receipts: list[Receipt] = []
+        with pytest.raises(QueueUnavailable, match=rf"\({CHUNK} jobs were queued before; hand all in again") as caught:
+            queue.enqueue_many(source(), on_receipt=lambda _, receipt: receipts.append(receipt))
+    assert "cannot reach Redis" in str(caught.value)
+    assert len(receipts) == CHUNK
+
+
+def test_jobs_whose_nudge_failed_are_nudged_by_the_next_run_and_none_doubles(
+    open_queue: Callable[[str], JobQueue], store: RedisStore, valkey_url: str
+) -> None:
+    store.client.acl_setuser(
+        "halfway", enabled=True, passwords=["+pw"], keys=["*"], commands=["+@all", "-lpush"], reset=True
+    )
+    halfway = open_queue(valkey_url.replace("redis://", "redis://halfway:pw@"))
+    jobs = [a_job(n) for n in range(1, 4)]
+    with pytest.raises(
+        QueueUnavailable, match=r"went away while 3 recorded jobs .*\(0 jobs were queued before"
+    ) as caught:
+        halfway.enqueue_many(jobs)
+    assert "pw" not in str(caught.value)
+    assert nudges(store) == []
+    store.client.acl_deluser("halfway")
+
+    queue = open_queue(valkey_url)
+    assert queue.enqueue_many(jobs).by_status[Status.ALREADY_QUEUED] == 3
+    assert nudges(store) == [job.id for job in jobs]
+    assert queue.ledger("acc").progress().total == 3
+
+
+def test_an_address_that_is_none_is_refused_before_anything_is_tried(open_queue: Callable[[str], JobQueue]) -> None:
+    with pytest.raises(SettingsError, match="REDIS_URL"):
+        open_queue("amqp://localhost")
+
+
+def test_a_finished_job_is_not_nudged(queue: JobQueue, store: RedisStore) -> None:
+    queue.enqueue(a_job(1))
+    queue.ledger("acc").has_room(claim(queue, a_job(1)), JobState.OPENED, A_ROOM, "r")
+    store.client.delete("warrooms.acc")
+    queue.enqueue_many([a_job(1), a_job(2)])
+    assert nudges(store) == [a_job(2).id]
+
+
+def test_a_closed_queue_leaves_others_of_the_process_alone(
+    open_queue: Callable[[str], JobQueue], store: RedisStore, valkey_url: str
+) -> None:
+    first = open_queue(valkey_url)
+    first.enqueue(a_job(1))
+    first.close()
+    open_queue(valkey_url).enqueue(a_job(2))
+    assert nudges(store) == [a_job(1).id, a_job(2).id]
+
+
+def test_every_queue_publishes_to_the_redis_of_its_own_settings(
+    open_queue: Callable[[str], JobQueue], store: RedisStore, valkey_url: str, tmp_path: Path
+) -> None:
+    with embedded_redis(tmp_path / "other", save="") as other:
+        elsewhere, here = open_queue(other), open_queue(valkey_url)
+        elsewhere.enqueue(a_job(1))
+        here.enqueue(a_job(2))
+        assert nudges(elsewhere.store) == [a_job(1).id]
+    assert nudges(store) == [a_job(2).id]

@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from producers import console
+from producers.cli.bulk import Request
+from producers.cli.bulk_summary import Outcome, dry_run_lines, summary_lines
+from producers.cli.exits import Exit
+from producers.cli.overview import AccountView, BatchView, account_lines, batch_line
+from producers.cli.views import again_command, record_json, record_lines, room_link, state_of
+from producers.queue import Receipt, Status
+from producers.watching import Sample, Watch
+from worker.jobs import JobState, Lane, WarRoom, WarRoomJob
+from worker.ledger import Progress, Record
+from worker.rate_limit import plan_of
+from worker.settings import Account
+from worker.slots import Lines
+from worker.token_bucket import BucketLevel
+
+NOW_S = 1_790_000_000.0
+ID = "69da451ef77b1b51f40e83ee"
+JOB = WarRoomJob(incident_id=ID, integration_id=7, lane=Lane.URGENT)
+ACCOUNT = Account(name="default", plan=plan_of("1000/minute"))
+ROOM = WarRoom(chat_id="oc_1", chat_name="Disk full", share_link="https://im.example/1")
+
+
+def record(state: JobState = JobState.QUEUED, job: WarRoomJob = JOB, **changes: object) -> Record:
+    values: dict[str, object] = {
+        "batches": (),
+        "attempts": 0,
+        "created_at": NOW_S - 60,
+        "updated_at": NOW_S - 60,
+        "due_at": None,
+        "finished_at": None,
+        "room": None,
+        "request_id": "",
+        "code": "",
+        "message": "",
+        "hint": "",
+        "status": None,
+    }
+    return Record(job=job, state=state, **(values | changes))  # type: ignore[arg-type]
+
+
+def progress(**states: int) -> Progress:
+    return Progress({state: states.get(state.value, 0) for state in JobState}, created_at=NOW_S - 60)
+
+
+def tallied(*statuses: Status) -> Outcome:
+    outcome = Outcome(batch="b")
+    for status in statuses:
+        starts_at = datetime.fromtimestamp(NOW_S + 90, UTC) if status is Status.QUEUED else None
+        outcome.tally.add(Receipt("id", status, starts_at=starts_at))
+    return outcome
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain 中文 é", "plain 中文 é"),
+        ("\x1b[31mred\x07", "\\x1b[31mred\\x07"),
+        ("two\nlines\r", "two\\nlines\\r"),
+        ("\x9b2J", "\\x9b2J"),
+        ("a\u202eb", "a\\u202eb"),
+        ("a\xa0b", "a b"),
+        ("\ud800", "\\ud800"),
+    ],
+)
+def test_nothing_can_reach_the_terminal_but_characters_that_print(text: str, shown: str) -> None:
+    assert console.clean(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.2, "less than 1 s"),
+        (1, "1 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min"),
+        (284, "4 min 44 s"),
+        (3600, "1 h"),
+        (7500, "2 h 5 min"),
+        (90_000, "1 d 1 h"),
+    ],
+)
+def test_durations_have_their_two_largest_units(seconds: float, text: str) -> None:
+    assert console.duration(seconds) == text
+
+
+def test_a_moment_says_how_far_away_it_is() -> None:
+    assert console.when(NOW_S + 90, NOW_S).endswith(" (in 1 min 30 s)")
+    assert console.when(NOW_S - 90, NOW_S).endswith(" (1 min 30 s ago)")
+    assert console.when(NOW_S, NOW_S).endswith(" (now)")
+
+
+def test_a_moment_for_machines_has_an_offset() -> None:
+    text = console.iso(NOW_S)
+    assert text is not None
+    moment = datetime.fromisoformat(text)
+    assert moment.utcoffset() is not None
+    assert moment.timestamp() == NOW_S
+
+
+@pytest.mark.parametrize(
+    ("one", "text"),
+    [
+        (record(), "queued, waits for its turn"),
+        (record(attempts=2), "queued again after 2 attempts"),
+        (record(JobState.OPENING, attempts=1), "opening, attempt 1"),
+        (record(JobState.FOUND), "found: the incident had its room already"),
+        (record(JobState.FAILED, attempts=6), "failed after 6 attempts"),
+        (record(JobState.CANCELLED), "cancelled"),
+    ],
+)
+def test_a_state_is_said_in_words(one: Record, text: str) -> None:
+    assert state_of(one, NOW_S) == text
+
+
+def test_a_retry_says_when_it_is_due() -> None:
+    text = state_of(record(JobState.RETRYING, attempts=1, due_at=NOW_S + 12), NOW_S)
+    assert text.startswith("retrying after 1 attempt, next one ")
+    assert text.endswith("(in 12 s)")
+
+
+def test_a_failed_job_says_why_and_the_command_that_tries_again() -> None:
+    job = WarRoomJob(incident_id=ID, integration_id=7, account="eu", member_ids=(1, 2), add_observers=True)
+    failed = record(JobState.FAILED, job, attempts=1, message="no responders", hint="add a responder")
+    text = "\n".join(record_lines(failed, NOW_S))
+    assert "no responders" in text
+    assert "add a responder; then queue it again: warrooms open" in text
+    assert again_command(failed) == (
+        f"warrooms open {ID} --account eu --integration 7 --member 1 --member 2 --add-observers"
+    )
+
+
+def test_a_room_without_a_link_is_named() -> None:
+    bare = WarRoom(chat_id="oc_1", chat_name="Disk full")
+    assert room_link(record(JobState.OPENED, room=ROOM)) == "https://im.example/1"
+    assert room_link(record(JobState.OPENED, room=bare)) == "room Disk full (oc_1) (its IM gives no link)"
+
+
+def test_a_record_for_machines_has_its_room_and_no_error() -> None:
+    value = record_json(record(JobState.OPENED, room=ROOM, finished_at=NOW_S))
+    assert value["room"] == {"chat_id": "oc_1", "chat_name": "Disk full", "share_link": "https://im.example/1"}
+    assert value["error"] is None
+
+
+def test_an_account_in_trouble_says_so() -> None:
+    view = AccountView(
+        ACCOUNT,
+        progress(queued=1000, failed=2, opened=5),
+        BucketLevel(30.0, Lines(30.0, 30.0, 30.0), (0.0,)),
+        [BatchView("b", progress(queued=3, failed=1, opened=1).states, NOW_S - 60)],
+        [record(JobState.FAILED, message="no responders")],
+    )
+    text = "\n".join(account_lines(view, NOW_S))
+    for part in (
+        "queued 0 urgent + 1,000 bulk",
+        "opened 5, found 0, 2 failed",
+        "paused for 30 s: the API said 429",
+        "in about 1 min 3",
+        "batch b: 2 of 5 done, 1 failed, 3 queued",
+        "no responders",
+    ):
+        assert part in text
+
+
+def test_counters_below_zero_are_shown_as_zero() -> None:
+    view = AccountView(ACCOUNT, progress(queued=-1), BucketLevel(0.0, Lines(0, 0, 0), (4.0,)), [], [])
+    assert "queued 0 urgent + 0 bulk" in "\n".join(account_lines(view, NOW_S))
+    assert view.drain_s == 0
+
+
+def test_a_batch_is_the_sum_over_its_accounts() -> None:
+    view = BatchView.of("b", {"eu": progress(queued=1, opened=2), "us": progress(failed=1)})
+    assert (view.total, view.finished) == (4, 3)
+    assert batch_line(view, NOW_S).startswith("batch b: 3 of 4 done, 1 failed, 1 queued, begun ")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code"),
+    [
+        (Outcome(), Exit.BAD_INPUT),
+        (tallied(Status.QUEUED), Exit.DONE),
+        (tallied(Status.ALREADY_OPEN), Exit.DONE),
+    ],
+)
+def test_the_exit_code_of_a_bulk_follows_from_what_happened(outcome: Outcome, code: Exit) -> None:
+    assert outcome.exit is code
+
+
+def test_the_gravest_exit_code_wins() -> None:
+    outcome = tallied(Status.QUEUED)
+    codes = []
+    for trouble, value in (
+        ("view", Watch().see(Sample(0.0, failed=1))),
+        ("bad", 1),
+        ("unreachable", "gone"),
+        ("interrupted", True),
+    ):
+        setattr(outcome, trouble, value)
+        codes.append(outcome.exit)
+    assert codes == [Exit.JOBS_FAILED, Exit.BAD_INPUT, Exit.UNREACHABLE, Exit.INTERRUPTED]
+
+
+def test_a_summary_says_what_was_done_and_how_to_follow() -> None:
+    outcome = tallied(Status.QUEUED, Status.QUEUED, Status.ALREADY_OPEN)
+    outcome.bad = 2
+    first, second, third = summary_lines(outcome, Request("f"), NOW_S, waited=False)
+    assert first == "batch b: 2 queued, 1 already open, 2 bad lines"
+    assert second.endswith("(in 1 min 30 s)")
+    assert third == "follow them with: warrooms watch --batch b"
+
+
+def test_a_batch_of_their_own_that_is_not_used_is_said() -> None:
+    outcome = tallied(Status.QUEUED)
+    outcome.other_batch = 1
+    lines = summary_lines(outcome, Request("f"), NOW_S, waited=False)
+    assert "1 line named another batch; this command counts all under b" in lines
+
+
+def test_a_dry_run_says_how_long_it_would_take() -> None:
+    text = "\n".join(dry_run_lines(Outcome(good={"default": 5000}, bad=1), {"default": ACCOUNT}))
+    assert "would queue 5,000 jobs and leave out 1 bad line; nothing was queued" in text
+    assert "about 5 min 2 s" in text
+
+
+def test_nothing_half_done_goes_unsaid() -> None:
+    outcome = tallied(Status.QUEUED)
+    outcome.broken, outcome.bad = "line 9: is not text", 3
+    assert outcome.trouble("f.csv") == [
+        "f.csv: line 9: is not text; what came before is queued (1 job)",
+        "f.csv has 3 bad lines; the others were queued: correct it and run it again, nothing doubles",
+    ]
+    assert Outcome(good={"default": 1}, bad=1, withheld=True).trouble("f") == [
+        "f has 1 bad line; nothing was queued (--strict)"
+    ]
+    assert Outcome().trouble("f") == ["f has no job in it"]
+    assert "run it again for the rest" in Outcome(interrupted=True).trouble("f")[0]

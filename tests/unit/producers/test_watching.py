@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from producers.watching import Sample, View, Watch, line, per_minute, result, speed, time_left_s
+
+PER_S = 1000 / 60
+
+
+def sample(at_s: float = 0.0, **counts: int) -> Sample:
+    made = Sample(at_s, rate_per_s=PER_S, allowed_per_s=PER_S, **counts)
+    return replace(made, line=made.waiting)
+
+
+def seen(*samples: Sample, since: Sample | None = None) -> View:
+    watch = Watch(since)
+    for each in samples[:-1]:
+        watch.see(each)
+    return watch.see(samples[-1])
+
+
+def test_the_speed_is_what_was_finished_between_the_first_and_the_last_sample() -> None:
+    assert speed([sample(0, opened=10), sample(5, opened=60, found=10), sample(10, opened=150, failed=10)]) == 15
+
+
+def test_one_sample_has_no_speed() -> None:
+    assert speed([sample()]) is None
+
+
+def test_samples_less_than_a_second_apart_have_no_speed() -> None:
+    assert speed([sample(0), sample(0.9, opened=100)]) is None
+
+
+def test_a_replayed_dead_letter_makes_no_negative_speed() -> None:
+    assert speed([sample(0, failed=3), sample(2, queued=3)]) == 0
+
+
+def test_the_speed_forgets_what_is_older_than_ten_seconds() -> None:
+    view = seen(sample(0, queued=200), sample(20, queued=100, opened=100), sample(30, queued=90, opened=110))
+    assert view.speed_per_s == 1
+
+
+def test_without_a_speed_the_time_left_is_the_accounts_line_at_the_accounts_speed() -> None:
+    assert time_left_s(replace(sample(queued=100), line=1000), None) == pytest.approx(60)
+
+
+def test_with_a_speed_the_time_left_goes_by_it() -> None:
+    assert time_left_s(sample(queued=100), 10.0) == 10
+
+
+def test_a_stopped_line_falls_back_on_the_accounts_speed() -> None:
+    assert time_left_s(sample(queued=1000), 0.0) == pytest.approx(60)
+
+
+def test_a_pause_comes_on_top_of_the_time_left() -> None:
+    assert time_left_s(replace(sample(queued=1000), pause_s=30), 16.0) == pytest.approx(90)
+
+
+def test_nothing_waiting_leaves_no_time() -> None:
+    assert time_left_s(replace(sample(opened=3), pause_s=30), None) == 0
+
+
+def test_an_account_is_counted_from_the_moment_the_watch_began() -> None:
+    first = sample(0, queued=10, opened=5000, failed=7)
+    view = seen(first, sample(1, queued=4, opened=5005, failed=8), since=first)
+    assert (view.done, view.total, view.opened, view.failed) == (6, 10, 5, 1)
+
+
+def test_a_batch_is_counted_from_its_first_job() -> None:
+    view = seen(sample(0, queued=4, opened=5, found=1))
+    assert (view.done, view.total) == (6, 10)
+
+
+def test_a_watch_is_finished_when_nothing_waits() -> None:
+    assert not seen(sample(retrying=1)).finished
+    assert seen(sample(opened=1)).finished
+
+
+def test_a_line_that_does_not_move_for_fifteen_seconds_is_stalled() -> None:
+    assert seen(sample(0, queued=5), sample(14.9, queued=5)).stalled_s is None
+    assert seen(sample(0, queued=5), sample(15, queued=5)).stalled_s == 15
+
+
+def test_a_slow_account_is_not_stalled_between_two_slots() -> None:
+    slow = replace(sample(0, queued=5), rate_per_s=1 / 60)
+    assert seen(slow, replace(slow, at_s=179)).stalled_s is None
+    assert seen(slow, replace(slow, at_s=180)).stalled_s == 180
+
+
+@pytest.mark.parametrize("why", [{"opening": 1}, {"pause_s": 3.0}])
+def test_a_line_that_waits_for_a_reason_is_not_stalled(why: dict[str, float]) -> None:
+    held = replace(sample(0, queued=5), **why)  # type: ignore[arg-type]
+    assert seen(held, replace(held, at_s=60)).stalled_s is None
+
+
+def test_a_job_that_is_taken_ends_the_stall() -> None:
+    watch = Watch()
+    watch.see(sample(0, queued=5))
+    assert watch.see(sample(20, queued=5)).stalled_s == 20
+    assert watch.see(sample(21, queued=4, opened=1)).stalled_s is None
+
+
+@pytest.mark.parametrize(
+    ("rate_per_s", "text"),
+    [(PER_S, "1,000/min"), (0.5, "30/min"), (1 / 60, "1/min"), (1 / 120, "30/h"), (0.0, "0/min")],
+)
+def test_speeds_are_written_in_the_unit_of_the_limits(rate_per_s: float, text: str) -> None:
+    assert per_minute(rate_per_s) == text
+
+
+def test_the_line_says_what_a_person_wants_to_know() -> None:
+    view = seen(sample(0, queued=5000), sample(10, queued=4840, opened=150, failed=3, opening=7))
+    assert line(view) == "153 of 5,000 done, 3 failed, 7 opening, 918/min of 1,000/min, about 5 min 17 s left"
+
+
+def test_the_line_says_why_nothing_moves() -> None:
+    paused = replace(sample(queued=10), pause_s=12.4)
+    assert line(seen(paused)).endswith("about 13 s left, paused for 12 s: the API said 429")
+    stalled = seen(sample(0, queued=10), sample(30, queued=10))
+    assert line(stalled).endswith("no job was taken for 30 s: is a worker running?")
+
+
+def test_a_finished_watch_has_no_speed_and_no_time_left_in_its_line() -> None:
+    assert line(seen(sample(0, queued=2), sample(9, opened=2))) == "2 of 2 done"
+
+
+def test_the_result_names_only_what_happened() -> None:
+    assert result(seen(sample(opened=4990, found=7, failed=3))) == "finished: 4,990 opened, 7 found, 3 failed"
+    assert result(seen(sample())) == "finished: there was no job to wait for"
+
+
+def test_machines_get_the_same_numbers() -> None:
+    value = seen(sample(0, queued=20), sample(10, queued=10, opened=10)).as_json("2026-01-01T00:00:00+00:00")
+    assert value["at"] == "2026-01-01T00:00:00+00:00"
+    assert (value["done"], value["total"], value["speed_per_minute"], value["finished"]) == (10, 20, 60.0, False)
+    assert (value["limit_per_minute"], value["left_s"]) == (1000.0, 10.0)

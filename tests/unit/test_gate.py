@@ -1,0 +1,202 @@
+"""Which queues may be popped now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from threading import Barrier, Thread
+from typing import Final
+
+import pytest
+
+from worker.gate import BULK_FIRST_EVERY, FORGET_S, WINDOW_S, Gate, GatedCycle
+from worker.jobs import Lane
+from worker.slots import Lines
+
+A, A_URGENT, B, B_URGENT = "warrooms.a", "warrooms.a.urgent", "warrooms.b", "warrooms.b.urgent"
+EVERY_S: Final = 0.1  # the accounts' interval between two slots
+
+
+@dataclass
+class Desk:
+    now_s: float = 1000.0
+    gate: Gate = field(init=False)
+    cycle: GatedCycle = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.gate = Gate(clock=lambda: self.now_s)
+        self.gate.add("a", EVERY_S, [(A, Lane.BULK), (A_URGENT, Lane.URGENT)])
+        self.gate.add("b", EVERY_S, [(B, Lane.BULK), (B_URGENT, Lane.URGENT)])
+        self.cycle = GatedCycle([A, B, A_URGENT, B_URGENT], self.gate)
+
+    def next(self) -> list[str]:
+        return self.cycle.consume(4)
+
+
+@pytest.fixture
+def here() -> Desk:
+    return Desk()
+
+
+# --- what shows ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("urgent_s", "bulk_s", "shows_urgent", "shows_bulk"),
+    [
+        (0.0, 0.0, True, True),
+        (WINDOW_S - 0.01, WINDOW_S - 0.01, True, True),
+        (0.0, WINDOW_S, True, False),
+        (WINDOW_S, WINDOW_S, False, False),
+        (60.0, 60.0, False, False),
+    ],
+)
+def test_a_queue_shows_when_its_next_slot_is_near(
+    here: Desk,
+    urgent_s: float,
+    bulk_s: float,
+    shows_urgent: bool,  # noqa: FBT001
+    shows_bulk: bool,  # noqa: FBT001
+) -> None:
+    here.gate.learn("a", Lines(urgent_s, bulk_s, 0.0))
+    assert (here.gate.shows(A_URGENT), here.gate.shows(A)) == (shows_urgent, shows_bulk)
+    assert here.gate.shows(B), "one account's line is not another's"
+
+
+def test_what_is_not_known_yet_shows(here: Desk) -> None:
+    assert here.next() == [A_URGENT, B_URGENT, A, B]
+
+
+def test_queues_that_nobody_made_known_show(here: Desk) -> None:
+    here.cycle.update([A, "celery"])
+    here.gate.learn("a", Lines(60.0, 60.0, 60.0))
+    assert here.next() == ["celery"]
+
+
+def test_a_paused_account_is_hidden_until_shortly_before_its_pause_ends(here: Desk) -> None:
+    here.gate.learn("a", Lines(30.0, 30.0, 30.0))
+    assert here.next() == [B_URGENT, B]
+    here.now_s += 30.0 - WINDOW_S
+    assert here.next() == [B_URGENT, B]
+    here.now_s += 0.001
+    assert here.next() == [A_URGENT, B_URGENT, A, B]
+
+
+def test_the_last_reply_counts(here: Desk) -> None:
+    here.gate.learn("a", Lines(30.0, 30.0, 30.0))
+    here.gate.learn("a", Lines(0.0, 0.0, 0.0))
+    assert here.gate.shows(A)
+
+
+def test_an_account_that_nobody_made_known_teaches_nothing(here: Desk) -> None:
+    here.gate.learn("stranger", Lines(60.0, 60.0, 60.0))
+    assert here.next() == [A_URGENT, B_URGENT, A, B]
+
+
+# --- what was fetched and has not asked ---------------------------------------------------------------------------
+
+
+def test_each_message_under_way_counts_as_one_slot(here: Desk) -> None:
+    under_way = 0
+    while here.gate.shows(A):
+        here.cycle.rotate(A)
+        under_way += 1
+    assert under_way == 3, "three slots of 0.1 s are more than the window of 0.25 s"
+    assert not here.gate.shows(A_URGENT), "the account's lanes share its slots"
+    assert here.gate.shows(B)
+
+
+def test_a_message_that_asked_counts_no_longer(here: Desk) -> None:
+    for _ in range(3):
+        here.cycle.rotate(A)
+    here.gate.asked(A)
+    assert here.gate.shows(A)
+
+
+def test_asking_more_often_than_fetched_opens_no_credit(here: Desk) -> None:
+    for _ in range(9):
+        here.gate.asked(A)
+    for _ in range(3):
+        here.cycle.rotate(A)
+    assert not here.gate.shows(A)
+
+
+def test_messages_that_never_ask_hide_their_queue_for_a_few_seconds_only(here: Desk) -> None:
+    for _ in range(100):  # a foreign client's: an unknown task, wrong arguments
+        here.cycle.rotate(A)
+    assert not here.gate.shows(A)
+    here.now_s += FORGET_S - 0.001
+    assert not here.gate.shows(A)
+    here.now_s += 0.001
+    assert here.gate.shows(A)
+
+
+def test_messages_of_unknown_queues_are_not_counted(here: Desk) -> None:
+    here.gate.fetched("celery")
+    here.gate.asked("celery")
+    assert here.gate.shows("celery")
+
+
+def test_threads_lose_no_count(here: Desk) -> None:
+    start = Barrier(8)
+
+    def work() -> None:
+        start.wait()
+        for _ in range(500):
+            here.gate.fetched(A)
+            here.gate.shows(A)
+            here.gate.asked(A)
+            here.gate.learn("a", Lines(0.0, 0.0, 0.0))
+
+    threads = [Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for _ in range(2):
+        here.gate.fetched(A)
+    assert here.gate.shows(A)
+    here.gate.fetched(A)
+    assert not here.gate.shows(A)
+
+
+# --- the order ----------------------------------------------------------------------------------------------------
+
+
+def test_urgent_lines_come_first_except_every_tenth_time(here: Desk) -> None:
+    fetches = [here.next() for _ in range(3 * BULK_FIRST_EVERY)]
+    bulk_first = [n for n, queues in enumerate(fetches, start=1) if queues[0] in {A, B}]
+    assert bulk_first == [10, 20, 30]
+    assert all(sorted(queues) == sorted([A, B, A_URGENT, B_URGENT]) for queues in fetches)
+
+
+def test_accounts_take_turns(here: Desk) -> None:
+    here.cycle.rotate(A_URGENT)
+    assert here.next() == [B_URGENT, A_URGENT, A, B]
+    here.cycle.rotate(A)
+    assert here.next() == [B_URGENT, A_URGENT, B, A]
+    here.cycle.rotate(B)
+    assert here.next() == [B_URGENT, A_URGENT, A, B]
+
+
+def test_a_message_of_an_unknown_queue_turns_nothing(here: Desk) -> None:
+    assert here.cycle.rotate("gone") == "gone"
+    assert here.cycle.items == [A, B, A_URGENT, B_URGENT]
+
+
+def test_an_update_keeps_the_turn_of_those_that_stay(here: Desk) -> None:
+    here.cycle.rotate(A)
+    here.cycle.update(["new", A, A_URGENT, B])
+    assert here.cycle.items == [B, A_URGENT, A, "new"]
+
+
+def test_the_cycle_keeps_a_list_of_its_own(here: Desk) -> None:
+    queues = [A]
+    here.cycle.update(queues)
+    queues.clear()
+    assert here.cycle.items == [A]
+
+
+def test_no_more_queues_than_asked_for(here: Desk) -> None:
+    assert len(here.cycle.consume(2)) == 2
+    assert here.cycle.consume(0) == []
+    assert GatedCycle(gate=here.gate).consume(5) == []

@@ -1,0 +1,269 @@
+"""Settings: every variable, what is wrong with it, and no secret in anything that can be printed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from pydantic import ValidationError
+
+from worker.errors import SettingsError
+from worker.jobs import INT64_MAX
+from worker.rate_limit import plan_of
+from worker.settings import Account, LogFormat, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+SECRET: Final = "fd-secret-1234"
+NAMES: Final = (
+    "REDIS_URL",
+    "FLASHDUTY_APP_KEY",
+    "FLASHDUTY_APP_KEY_FILE",
+    "FLASHDUTY_BASE_URL",
+    "FLASHDUTY_INTEGRATION_ID",
+    "WARROOMS_RATES",
+    "WARROOMS_SPREAD_S",
+    "WARROOMS_ACCOUNTS_FILE",
+    "WARROOMS_CONCURRENCY",
+    "WARROOMS_RETENTION_DAYS",
+    "WARROOMS_LOG_FORMAT",
+)
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Settings]:
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
+
+    def with_environment(**variables: str) -> Settings:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        return Settings.load()
+
+    return with_environment
+
+
+def test_an_empty_environment_has_all_the_defaults(load: Callable[..., Settings]) -> None:
+    settings = load()
+    assert (settings.redis_url, settings.base_url) == ("redis://localhost:6379/0", "https://api.flashcat.cloud")
+    assert (settings.concurrency, settings.retention_s, settings.log_format) == (64, 7 * 86_400, LogFormat.AUTO)
+    (account,) = settings.accounts().values()
+    assert (account.name, account.integration_id) == ("default", None)
+    assert account.plan == plan_of("50/second;1000/minute", 250_000)
+
+
+def test_every_variable_is_read(load: Callable[..., Settings]) -> None:
+    settings = load(
+        REDIS_URL="rediss://r:1/2",
+        FLASHDUTY_BASE_URL="http://127.0.0.1:1",
+        FLASHDUTY_INTEGRATION_ID=str(INT64_MAX),
+        WARROOMS_RATES="7/minute",
+        WARROOMS_SPREAD_S="0.5",
+        WARROOMS_CONCURRENCY="3",
+        WARROOMS_RETENTION_DAYS="0.5",
+        WARROOMS_LOG_FORMAT="json",
+    )
+    assert (settings.redis_url, settings.base_url) == ("rediss://r:1/2", "http://127.0.0.1:1")
+    assert (settings.concurrency, settings.retention_s, settings.log_format) == (3, 43_200, LogFormat.JSON)
+    account = settings.accounts()["default"]
+    assert (account.integration_id, account.plan) == (INT64_MAX, plan_of("7/minute", 500_000))
+
+
+@pytest.mark.parametrize(
+    "name", ["FLASHDUTY_APP_KEY_FILE", "FLASHDUTY_INTEGRATION_ID", "WARROOMS_ACCOUNTS_FILE", "FLASHDUTY_APP_KEY"]
+)
+def test_an_optional_variable_that_is_empty_is_absent(load: Callable[..., Settings], name: str) -> None:
+    assert load(**{name: ""}) == load()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("FLASHDUTY_INTEGRATION_ID", "0", "greater than 0"),
+        ("FLASHDUTY_INTEGRATION_ID", "-1", "valid integer"),
+        ("FLASHDUTY_INTEGRATION_ID", "1.5", "valid integer"),
+        ("FLASHDUTY_INTEGRATION_ID", "feishu", "valid integer"),
+        ("FLASHDUTY_INTEGRATION_ID", str(INT64_MAX + 1), "less than or equal to 9223372036854775807"),
+        ("FLASHDUTY_INTEGRATION_ID", "9" * 5000, ""),
+        ("WARROOMS_SPREAD_S", "-0.1", "greater than or equal to 0"),
+        ("WARROOMS_SPREAD_S", "nan", ""),
+        ("WARROOMS_SPREAD_S", "11", "less than or equal to 10"),
+        ("WARROOMS_SPREAD_S", "", "valid number"),
+        ("WARROOMS_CONCURRENCY", "0", "greater than or equal to 1"),
+        ("WARROOMS_CONCURRENCY", "many", "valid integer"),
+        ("WARROOMS_RETENTION_DAYS", "0", "greater than 0"),
+        ("WARROOMS_RETENTION_DAYS", "inf", ""),
+        ("WARROOMS_LOG_FORMAT", "xml", "'auto', 'console' or 'json'"),
+    ],
+)
+def test_a_wrong_variable_is_named(load: Callable[..., Settings], name: str, value: str, problem: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(**{name: value})
+    assert str(caught.value).startswith(f"wrong setting: {name}: ")
+    assert problem in str(caught.value)
+    assert len(str(caught.value)) < 200
+
+
+def test_all_wrong_variables_are_named_at_once(load: Callable[..., Settings]) -> None:
+    with pytest.raises(SettingsError, match=r"WARROOMS_SPREAD_S: .*; WARROOMS_CONCURRENCY: "):
+        load(WARROOMS_SPREAD_S="x", WARROOMS_CONCURRENCY="y")
+
+
+@pytest.mark.parametrize(
+    "rates", ["", "fast", "50", "50/fortnight", "0/second", "-1/second", "50/second;", "1.5/second"]
+)
+def test_rates_that_are_none_are_refused(load: Callable[..., Settings], rates: str) -> None:
+    settings = load(WARROOMS_RATES=rates)
+    with pytest.raises(SettingsError):
+        settings.accounts()
+
+
+def test_settings_do_not_change(load: Callable[..., Settings]) -> None:
+    settings = load()
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.concurrency = 1  # type: ignore[misc] # that is the point
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.accounts()["default"].name = "other"  # type: ignore[misc]
+
+
+def test_a_retention_is_never_nothing(load: Callable[..., Settings]) -> None:
+    assert load(WARROOMS_RETENTION_DAYS="0.000001").retention_s == 1
+
+
+# --- secrets ------------------------------------------------------------------------------------------------------
+
+
+def test_no_secret_is_printed(load: Callable[..., Settings]) -> None:
+    settings = load(REDIS_URL=f"redis://:{SECRET}@r:1/0", FLASHDUTY_APP_KEY=SECRET)
+    account = settings.accounts()["default"]
+    for text in (repr(settings), str(settings), repr(account), str(account), account.model_dump_json()):
+        assert SECRET not in text
+    assert account.app_key() == SECRET
+
+
+@pytest.mark.parametrize("name", sorted({*NAMES} - {"WARROOMS_RATES", "WARROOMS_ACCOUNTS_FILE"}))
+def test_no_error_shows_a_value_that_may_be_a_secret(load: Callable[..., Settings], name: str) -> None:
+    said = ""
+    try:
+        load(**{name: SECRET}).accounts()
+    except SettingsError as error:
+        said = repr(error) + repr(error.__cause__)
+    assert SECRET not in said
+
+
+def test_the_key_comes_from_the_environment_when_it_is_needed(
+    load: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = load().accounts()["default"]
+    with pytest.raises(SettingsError, match=r"account 'default': set FLASHDUTY_APP_KEY \(or FLASHDUTY_APP_KEY_FILE\)"):
+        account.app_key()
+    monkeypatch.setenv("FLASHDUTY_APP_KEY", f" {SECRET}\n")
+    assert account.app_key() == SECRET
+
+
+def test_the_key_comes_from_its_file_anew_each_time(load: Callable[..., Settings], tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text(f"{SECRET}\n")
+    account = load(FLASHDUTY_APP_KEY_FILE=str(file), FLASHDUTY_APP_KEY="not this one").accounts()["default"]
+    assert account.app_key() == SECRET
+    file.write_text("rotated")
+    assert account.app_key() == "rotated"
+
+
+def test_a_key_file_that_cannot_be_used_is_named(load: Callable[..., Settings], tmp_path: Path) -> None:
+    empty, binary = tmp_path / "empty", tmp_path / "binary"
+    empty.write_text(" \n")
+    binary.write_bytes(b"\xff\xfe")
+    for file, problem in (
+        (empty, "is empty"),
+        (binary, "not text"),
+        (tmp_path / "none", "No such file"),
+        (tmp_path, ""),
+    ):
+        account = load(FLASHDUTY_APP_KEY_FILE=str(file)).accounts()["default"]
+        with pytest.raises(SettingsError, match="default") as caught:
+            account.app_key()
+        assert str(file) in str(caught.value)
+        assert problem in str(caught.value)
+
+
+def test_an_account_may_have_a_variable_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    account = Account(name="eu", plan=plan_of("1/second"), app_key_env="EU_KEY")
+    with pytest.raises(SettingsError, match=r"account 'eu': set EU_KEY$"):
+        account.app_key()
+    monkeypatch.setenv("EU_KEY", SECRET)
+    assert account.app_key() == SECRET
+
+
+# --- the accounts file --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def load_file(load: Callable[..., Settings], tmp_path: Path) -> Callable[[str], Settings]:
+    def from_text(text: str) -> Settings:
+        file = tmp_path / "accounts.toml"
+        file.write_text(text)
+        return load(WARROOMS_ACCOUNTS_FILE=str(file))
+
+    return from_text
+
+
+def test_an_accounts_file_has_several_accounts(load_file: Callable[[str], Settings]) -> None:
+    accounts = load_file(f"""
+        [accounts.eu]
+        app_key_env = "EU_KEY"
+        integration_id = {INT64_MAX}
+        rates = "7/minute"
+        [accounts.asia-1]
+        app_key_file = "/run/key"
+    """).accounts()
+    assert list(accounts) == ["eu", "asia-1"]
+    assert (accounts["eu"].integration_id, accounts["eu"].plan) == (INT64_MAX, plan_of("7/minute"))
+    assert str(accounts["asia-1"].app_key_file) == "/run/key"
+    assert accounts["asia-1"].plan == plan_of("50/second;1000/minute")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "accounts: Field required"),
+        ("[accounts]", "accounts: Dictionary should have at least 1 item"),
+        ("accounts = 3", "accounts: "),
+        ("[accounts.eu", "not TOML"),
+        ("[accounts.eu]", "accounts.eu: needs exactly one of app_key_file and app_key_env"),
+        (
+            '[accounts.eu]\napp_key_env = "A"\napp_key_file = "b"',
+            "accounts.eu: needs exactly one of app_key_file and app_key_env",
+        ),
+        (f'[accounts.eu]\napp_key = "{SECRET}"\napp_key_env = "A"', "accounts.eu.app_key: unknown name"),
+        ('[accounts.eu]\napp_key_env = "A"\nrates = "fast"', "accounts.eu.rates: 'fast' is no list of rates"),
+        ('[accounts.eu]\napp_key_env = "A"\nrates = 50', "accounts.eu.rates: Input should be a valid string"),
+        ('[accounts.eu]\napp_key_env = "A"\nintegration_id = "1"', "accounts.eu.integration_id: "),
+        ('[accounts.eu]\napp_key_env = "A"\nintegration_id = 9223372036854775808', "accounts.eu.integration_id: "),
+        ('[accounts."e.u"]\napp_key_env = "A"', "accounts.e.u"),
+        ('[account.eu]\napp_key_env = "A"', "account: unknown name"),
+    ],
+)
+def test_a_wrong_accounts_file_names_the_file_and_the_field(
+    load_file: Callable[[str], Settings], text: str, problem: str
+) -> None:
+    settings = load_file(text)
+    with pytest.raises(SettingsError) as caught:
+        settings.accounts()
+    assert str(settings.accounts_file) in str(caught.value)
+    assert problem in str(caught.value)
+    assert SECRET not in str(caught.value)
+
+
+def test_an_accounts_file_that_is_not_there_is_named(load: Callable[..., Settings]) -> None:
+    with pytest.raises(SettingsError, match="WARROOMS_ACCOUNTS_FILE /nowhere: cannot read it: No such file"):
+        load(WARROOMS_ACCOUNTS_FILE="/nowhere").accounts()
+
+
+def test_an_accounts_file_that_is_not_text_is_named(load: Callable[..., Settings], tmp_path: Path) -> None:
+    file = tmp_path / "accounts.toml"
+    file.write_bytes(b"\xff\xfe")
+    with pytest.raises(SettingsError, match="not TOML"):
+        load(WARROOMS_ACCOUNTS_FILE=str(file)).accounts()
