@@ -7,8 +7,8 @@ broker_url = os.environ.get("REDIS_URL", "redis://localhost:6379/0")
 broker_connection_retry_on_startup = True  # Redis may come up after the worker
 broker_connection_max_retries = None  # and come back whenever it does: a worker never gives up on its own
 
-# A message that no worker acknowledged in this time is delivered again. It must be longer than a worker may hold one:
-# 10 s for a slot, then at most list, detail and create with a slot each. Duplicates are harmless: claims are fenced.
+# A message that no worker acknowledged in this time is delivered again. Longer than a worker usually holds one: a slot,
+# then at most list, detail and create (44 s each) with a slot each. Duplicates are harmless: claims are fenced.
 visibility_timeout = 180
 
 broker_transport_options = {
@@ -42,7 +42,7 @@ task_store_errors_even_if_ignored = False
 
 # --- the worker ---------------------------------------------------------------------------------------------------
 worker_pool = "threads"  # the work is waiting for HTTP; prefork costs 35 MB per job in flight
-worker_concurrency = int(os.environ.get("WARROOMS_CONCURRENCY", "64"))
+worker_concurrency = 64  # unless WARROOMS_CONCURRENCY says otherwise (worker/tasks.py)
 worker_prefetch_multiplier = 1  # a job waits in Redis, not in a worker
 worker_disable_prefetch = False  # with late acks it changes nothing, with early ones it stalls
 task_acks_late = True  # a message of a killed worker comes back

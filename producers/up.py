@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
+import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import honcho.manager
 from honcho.environ import expand_processes, parse_procfile
@@ -18,6 +20,9 @@ from worker.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from types import FrameType
+
+SOON_S: Final = 0.05
 
 STOP_GRACE_S: Final = 60
 """A worker finishes the calls it has begun: connect and read timeouts, and some air."""
@@ -35,6 +40,8 @@ def run(procfile: Path = Path("Procfile")) -> int:
     for account in Settings.load().accounts().values():
         account.app_key()  # say it here, in one sentence, rather than in the middle of four programs' output
     processes = parse_procfile(_read(procfile)).processes
+    signal.signal(signal.SIGTERM, _stop)  # honcho takes over once it runs; until then nothing may be left behind
+    signal.signal(signal.SIGHUP, _hang_up)
     try:
         with _redis() as url:
             return _run({"REDIS_URL": url}, processes)
@@ -47,11 +54,30 @@ def _run(env: Mapping[str, str], processes: Mapping[str, str]) -> int:
     bin_folder = str(Path(sys.executable).parent)
     path = os.pathsep.join((bin_folder, os.environ.get("PATH", "")))
     honcho.manager.KILL_WAIT = STOP_GRACE_S  # honcho gives 5 s, which would cut calls under way
-    manager = honcho.manager.Manager(Printer(sys.stdout))
-    for process in expand_processes(processes, env={**env, "PATH": path}):
+    manager = _Manager(Printer(sys.stdout))
+    for process in expand_processes(processes, env={**os.environ, **env, "PATH": path}):
         manager.add_process(process.name, process.cmd, quiet=process.quiet, env=process.env)
     manager.loop()
     return manager.returncode or 0
+
+
+class _Manager(honcho.manager.Manager):  # type: ignore[misc]
+    """honcho's, but a signal while its processes are starting waits for them: honcho would stumble over it."""
+
+    def terminate(self) -> None:
+        """Stops every process, as soon as all have started."""
+        if self._all_started():
+            super().terminate()
+        else:
+            threading.Timer(SOON_S, self.terminate).start()
+
+
+def _stop(number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+def _hang_up(_number: int, _frame: FrameType | None) -> None:
+    signal.raise_signal(signal.SIGTERM)  # the terminal was closed: what we started must end with us
 
 
 @contextlib.contextmanager

@@ -125,7 +125,7 @@ class Stack:
         return worker
 
     def run(self, *command: str, timeout_s: float = 60.0, **options: Any) -> subprocess.CompletedProcess[str]:  # noqa: ANN401
-        """Runs `warrooms …` (or any Python module) in this installation, to its end."""
+        """Runs a Python module in this installation, to its end."""
         return subprocess.run(  # noqa: S603 - our own programs
             [sys.executable, "-m", *command],
             env=self.env,
@@ -150,7 +150,7 @@ class Stack:
         return self._control("POST", path, body)
 
     def _start_api(self) -> str:
-        api = self._spawn("api", [sys.executable, "-m", "sandbox", "--port", "0", *self._api_options])
+        self.api = api = self._spawn("api", [sys.executable, "-m", "sandbox", "--port", "0", *self._api_options])
         until(lambda: "\n" in api.log.read_text(), "the sandbox", api)
         return str(json.loads(api.log.read_text().splitlines()[0])["url"])
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 START_MS: Final = 1_790_000_000_000
 INCIDENT: Final = "69da451ef77b1b51f40e83ee"
-MOST_BATCHES: Final = 8
+MOST_BATCHES: Final = 64
 NOW: Final = Lines(0.0, 0.0, 0.0)
 
 

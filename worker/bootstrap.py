@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from worker.celery_app import queue_name
+from worker.errors import SettingsError
 from worker.flashduty import Flashduty
+from worker.flashduty.app_key import AppKey
 from worker.gate import GATE, Gate
 from worker.jobs import Lane
-from worker.ledger import Ledger
+from worker.ledger import LEASE_MS, Ledger
 from worker.open_war_room import OpenWarRoom
 from worker.redis_store import RedisStore
 from worker.slots import Slots
@@ -58,17 +60,24 @@ def build(settings: Settings, worker: str, gate: Gate = GATE) -> Runtime:
     """Joins everything for the worker named `worker`; connects to nothing yet.
 
     Raises:
-        SettingsError: a setting is wrong, or an account has no app key.
+        SettingsError: a setting is wrong, or an account has no app key or one that cannot be one.
     """
     stopping = threading.Event()
     store = RedisStore(settings.redis_url, hold=_hold_until(stopping))
     desks = {}
     for name, account in settings.accounts().items():
-        account.app_key()  # a worker without its key should not start
+        _check_app_key(account)
         lanes = [(queue_name(name, lane), lane) for lane in Lane]
         gate.add(name, account.plan.interval_us / 1e6, lanes)
         desks[name] = _desk(settings, account, store, worker, gate, stopping)
     return Runtime(store, desks, gate, stopping)
+
+
+def _check_app_key(account: Account) -> None:
+    """A worker without a key that can be one should not start."""
+    fault = AppKey(account.app_key()).fault()
+    if fault is not None:
+        raise SettingsError(f"account {account.name!r}: {fault}")
 
 
 def _desk(
@@ -79,7 +88,9 @@ def _desk(
     gate: Gate,
     stopping: threading.Event,
 ) -> AccountDesk:
-    ledger = Ledger(store, account.name, retention_s=settings.retention_s)
+    # Between a look and its create lie up to three slots, which may be minutes for a very slow account.
+    lease_ms = max(LEASE_MS, 4 * account.plan.interval_us // 1000)
+    ledger = Ledger(store, account.name, retention_s=settings.retention_s, lease_ms=lease_ms)
     bucket = TokenBucket(store, account.name, account.plan)
     api = Flashduty(base_url=settings.base_url, app_key=account.app_key)
     slots = Slots(

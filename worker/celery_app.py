@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from celery import Celery
 from kombu import Exchange, Queue
 
+from worker.errors import SettingsError
 from worker.jobs import Lane, WarRoomJob
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from types import ModuleType
 
 TASK: Final = "warrooms.open"
 DIRECT: Final = Exchange("", type="direct")
 RETRY_POLICY: Final = {"max_retries": 40, "interval_start": 0.1, "interval_step": 0.2, "interval_max": 2.0}
 
-app = Celery("warrooms")
-app.config_from_object("celeryconfig")
+
+def _celeryconfig() -> ModuleType:
+    """Our celeryconfig.py, by its place: Celery takes the one of the working folder, which may be another program's."""
+    path = Path(__file__).parent.parent / "celeryconfig.py"
+    spec = spec_from_file_location("warrooms_celeryconfig", path)
+    if spec is None or spec.loader is None:
+        raise SettingsError(f"cannot read {path}")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+# Not the current app: a program that enqueues here may be a Celery program of its own.
+app = Celery("warrooms", set_as_current=False)
+app.config_from_object(_celeryconfig())
 
 
 def queue_name(account: str, lane: Lane) -> str:

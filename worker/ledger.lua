@@ -29,7 +29,7 @@ if not now then
 end
 
 local FINISHED = { opened = true, found = true, failed = true, cancelled = true }
-local MOST_BATCHES = 8 -- of which one job counts in the progress
+local MOST_BATCHES = 64 -- of which one job counts in the progress
 
 local function whole(x)
   return string.format('%.0f', x)

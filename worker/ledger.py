@@ -95,6 +95,7 @@ class Ledger:
         store: the Redis that everyone shares.
         account: the account's name.
         retention_s: how long finished jobs are remembered, in seconds.
+        lease_ms: how long a claim holds without news, in milliseconds.
         clock: milliseconds since the epoch; None means Redis' own clock. Only tests pass one.
 
     Every method raises QueueUnavailable if Redis does not answer.
@@ -106,6 +107,7 @@ class Ledger:
         account: str,
         *,
         retention_s: int = 7 * 86_400,
+        lease_ms: int = LEASE_MS,
         clock: Callable[[], int] | None = None,
     ) -> None:
         self.account = account
@@ -113,6 +115,7 @@ class Ledger:
         self._store = store
         self._script = store.script("ledger")
         self._retention_ms = retention_s * 1000
+        self._lease_ms = lease_ms
         self._clock = clock
 
     def enqueue(self, jobs: Sequence[WarRoomJob], batch: str | None = None) -> list[Entered]:
@@ -142,14 +145,14 @@ class Ledger:
             The claim; or the state in which the job needs no work now; or None if there is no record.
         """
         token = f"{worker}/{uuid.uuid4().hex[:12]}"
-        verdict, attempt, look = self._call("claim", _short(job_id), token, LEASE_MS)
+        verdict, attempt, look = self._call("claim", _short(job_id), token, self._lease_ms)
         if verdict == "claimed":
             return Claim(job_id, token, int(attempt), bool(look))
         return None if verdict == "unknown" else JobState(verdict)
 
     def mark_sent(self, claim: Claim) -> bool:
         """Says that the creating call goes out now; False if the claim is lost."""
-        return bool(self._call("sent", _short(claim.job_id), claim.token, LEASE_MS))
+        return bool(self._call("sent", _short(claim.job_id), claim.token, self._lease_ms))
 
     def has_room(self, claim: Claim, state: JobState, room: WarRoom, request_id: str) -> bool:
         """Ends the job as `opened` or `found`; False if the claim is lost."""

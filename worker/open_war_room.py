@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
-from worker.errors import FlashdutyError, NextStep, NoMoreSlots, OutcomeUnknown, RoomGone
+from worker.errors import FlashdutyError, NextStep, NoMoreSlots, OutcomeUnknown, RoomGone, WarroomsError
 from worker.jobs import JobState, Lane, WarRoom, WarRoomJob
 from worker.retry_policy import GiveUp, TryAgainIn, decide
 
@@ -152,6 +152,8 @@ class OpenWarRoom:
             return Report(Outcome.BACK_IN_LINE, claim.attempt)
         except FlashdutyError as error:
             return self._settle(claim, slot, error)
+        except WarroomsError:
+            raise  # Redis is away for good: the lease runs out, and whoever comes next looks first
         except Exception:
             # A defect of ours must not leave the job claimed for nobody: it is an attempt with unknown outcome.
             log.exception("defect while opening %s", job.id)

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from worker.jobs import Lane
 
 LONGEST_HOLD_S: Final = 10.0
-"""A job is held in a worker for a slot no longer than this; it goes back to its line and the gate waits for it."""
+"""A job is held in a worker through no pause longer than this: it goes back to its line and the gate waits for it.
+
+Without a pause it is held, however slow the account: who hands a job back loses its place, and would ask again at once.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,7 @@ class Slots:
         """Waits until the next call of the account may go out.
 
         Raises:
-            NoMoreSlots: the worker is stopping, or the wait would hold the job for too long.
+            NoMoreSlots: the worker is stopping, or the account is paused for long.
             QueueUnavailable: Redis is away and the worker does not hold any longer.
         """
         began = self._clock()
@@ -106,8 +109,8 @@ class Slots:
             if isinstance(reply, Reserved):
                 if self._in_time(asked, reply):
                     return Slot(reply.receipt, self._clock() - began)
-            elif reply.wait_s > LONGEST_HOLD_S:
-                raise NoMoreSlots(f"no slot for another {reply.wait_s:.0f} s")
+            elif reply.lines.pause_s > LONGEST_HOLD_S:
+                raise NoMoreSlots(f"the account is paused for another {reply.lines.pause_s:.0f} s")
             elif self._sleep(reply.wait_s):
                 raise NoMoreSlots("this worker is stopping")
             ticket = True

@@ -15,6 +15,7 @@ from worker.errors import InvalidJob, QueueUnavailable, SettingsError
 from worker.jobs import Lane, WarRoomJob
 from worker.open_war_room import Outcome, Report
 from worker.recovery import Recovery
+from worker.redis_store import RedisStore
 from worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -151,7 +152,10 @@ app.steps["consumer"].add(JunkGuard)
 def app_for_celery() -> Celery:
     """The app for `celery -A worker …`, its queues those of the configured accounts; ends the process if it can't."""
     try:
-        declare_queues(Settings.load().accounts())
+        settings = Settings.load()
+        RedisStore(settings.redis_url).close()  # Celery would say what is wrong with the address in a traceback
+        declare_queues(settings.accounts())
+        app.conf.worker_concurrency = settings.concurrency
     except SettingsError as error:
         _end(str(error), EXIT_SETTINGS)
     return app

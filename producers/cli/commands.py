@@ -1,4 +1,4 @@
-"""The commands and their options, nothing else: each imports its work when it runs."""
+"""The commands and their options, nothing else: each imports its work when it runs. Long, because options are."""
 
 from __future__ import annotations
 

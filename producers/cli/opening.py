@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from producers import console
 from producers.cli.desks import Patience, defaults, open_desks
-from producers.cli.exits import Exit, StillWaiting, Stopped
+from producers.cli.exits import BadInput, Exit, StillWaiting, Stopped
 from producers.cli.views import record_json, room_link, state_of, to_do
 from producers.parsing import parse_job
 from producers.queue import JobQueue, Receipt, Status
@@ -33,13 +33,18 @@ def open_one(
     """Queues one job and says what became of it.
 
     Raises:
+        BadInput: no such account, or none named where there are several.
         InvalidJob: the fields are no job.
         StillWaiting: it is not finished in time.
         Stopped: Ctrl-C while waiting.
         QueueUnavailable: Redis does not answer.
     """
     settings = Settings.load()
-    job = parse_job(fields, defaults(settings.accounts(), account, None, Lane.URGENT))
+    accounts = settings.accounts()
+    usual = defaults(accounts, account, None, Lane.URGENT)
+    if usual.account not in accounts:
+        raise BadInput(f"there are several accounts; name one with --account: {', '.join(accounts)}")
+    job = parse_job(fields, usual)
     with closing(JobQueue(settings)) as queue:
         receipt = queue.enqueue(job)
         record = queue.ledger(job.account).record(job.id)

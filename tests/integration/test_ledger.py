@@ -372,12 +372,12 @@ def test_a_job_counts_in_every_batch_it_was_handed_in_with(desk: Desk) -> None:
         assert (batch.states[S.OPENED], batch.total, batch.waiting, batch.with_room) == (1, 1, 0, 1)
 
 
-def test_a_job_counts_in_eight_batches_at_most(desk: Desk) -> None:
-    for n in range(9):
+def test_a_job_counts_in_64_batches_at_most(desk: Desk) -> None:
+    for n in range(65):
         desk.ledger.enqueue([JOB], f"b{n}")
     record = desk.ledger.record(JOB.id)
     assert record is not None
-    assert record.batches == tuple(f"b{n}" for n in range(8))
+    assert record.batches == tuple(f"b{n}" for n in range(64))
 
 
 def test_an_unknown_batch_is_none(desk: Desk) -> None:

@@ -112,16 +112,23 @@ def test_stopping_in_the_line_gives_nothing_back() -> None:
     assert here.bucket.refunded == []
 
 
-def test_a_wait_that_is_too_long_hands_the_job_back_without_sleeping() -> None:
-    here = Desk((NotYet(LONGEST_HOLD_S + 0.1, NOW),))
-    with pytest.raises(NoMoreSlots, match="no slot for another 10 s"):
+def test_a_long_pause_hands_the_job_back_without_sleeping() -> None:
+    left_s = LONGEST_HOLD_S + 0.1
+    here = Desk((NotYet(left_s, Lines(left_s, left_s, left_s)),))
+    with pytest.raises(NoMoreSlots, match="paused for another 10 s"):
         here.slots.take(Lane.BULK)
     assert here.slept == []
 
 
-def test_the_longest_wait_is_still_waited_for() -> None:
-    here = Desk((NotYet(LONGEST_HOLD_S, NOW), reserved(0.0)))
+def test_a_short_pause_is_waited_for() -> None:
+    here = Desk((NotYet(LONGEST_HOLD_S, Lines(10.0, 10.0, LONGEST_HOLD_S)), reserved(0.0)))
     assert here.slots.take(Lane.BULK).waited_s == LONGEST_HOLD_S
+
+
+def test_a_slow_account_is_waited_for_however_slow_it_is() -> None:
+    here = Desk((NotYet(720.0, Lines(720.0, 1440.0, 0.0)), reserved(0.1)))
+    assert here.slots.take(Lane.BULK).waited_s == pytest.approx(720.1)
+    assert here.bucket.asked == [(Lane.BULK, False), (Lane.BULK, True)]
 
 
 def test_every_reply_tells_the_lines_even_one_that_hands_the_job_back() -> None:

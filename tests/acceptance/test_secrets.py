@@ -1,0 +1,193 @@
+"""The app key is in no log, no message, no event, no record: not even when the API says it back."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import re
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote, quote_plus
+
+import pytest
+import redis
+
+from sandbox.stack import until
+from worker.jobs import JobState
+
+from .house import CREATE, House
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+KEY: Final = "k&y/of+ops%41#?<\"quoted'>ü;~:@"
+FORMS: Final = tuple(
+    {
+        KEY,
+        quote(KEY, safe=""),
+        quote(KEY),
+        quote_plus(KEY),
+        quote(KEY, safe="").lower(),
+        quote(quote(KEY, safe=""), safe=""),
+        html.escape(KEY),
+        json.dumps(KEY)[1:-1],
+        json.dumps(KEY, ensure_ascii=False)[1:-1],
+        KEY.encode("unicode_escape").decode(),
+        base64.b64encode(KEY.encode()).decode(),
+    }
+)
+BASE64: Final = re.compile(r"[A-Za-z0-9+/]{16,}={0,2}")
+
+
+class Wiretap:
+    """Everything any client says to Redis, and so every message and every Celery event."""
+
+    def __init__(self, url: str) -> None:
+        self.lines: list[str] = []
+        self._client = redis.Redis.from_url(url)
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._listening = threading.Event()
+
+    def start(self) -> None:
+        self._thread.start()
+        assert self._listening.wait(10)
+
+    def _listen(self) -> None:
+        with self._client.monitor() as monitor:  # type: ignore[no-untyped-call]
+            self._listening.set()
+            try:
+                for heard in monitor.listen():
+                    self.lines.append(heard["command"])
+            except (redis.ConnectionError, ValueError, OSError):
+                pass  # Redis has ended
+
+
+@pytest.fixture(scope="module")
+def told() -> Iterator[tuple[House, Wiretap]]:
+    """A worker at level DEBUG whose API says the key back in every way it can."""
+    api = ("--app-key", KEY, "--incidents", "3")
+    with House(api=api, env={"FLASHDUTY_APP_KEY": KEY}) as house:
+        wiretap = Wiretap(house.stack.redis_url)
+        wiretap.start()
+        house.start_workers(1, "--loglevel", "DEBUG")
+        _provoke(house)
+        yield house, wiretap
+
+
+def _provoke(house: House) -> None:
+    kinds: tuple[dict[str, Any], ...] = (
+        {"kind": "echo", "code": "InvalidParameter"},
+        {"kind": "echo", "code": "InternalError", "calls": 1},
+        {"kind": "echo", "code": "InternalError", "calls": 1, "when": "after"},
+        {"kind": "echo", "code": "RequestTooFrequently", "calls": 1},
+        {"kind": "echo", "code": "OK", "status": 200, "calls": 1},
+        {"kind": "error", "code": "BadRequest", "message": f"no {KEY} and no {quote(KEY, safe='')}"},
+        {"kind": "error", "code": "AccessDenied", "message": f"{html.escape(KEY)} {quote(quote(KEY))}"},
+        {"kind": "html", "echo_key": True, "calls": 2},
+        {"kind": "html", "echo_key": True, "status": 400, "calls": 1},
+        {"kind": "cut", "when": "after", "calls": 1},
+        {"kind": "garbage", "calls": 1},
+        {"kind": "empty-data", "endpoints": CREATE},
+        {"kind": "over-long", "calls": 1},
+    )
+    jobs = house.jobs(len(kinds))
+    for job, rule in zip(jobs, kinds, strict=True):
+        house.stack.fault(incident_id=job.incident_id, **rule)
+    plain = house.job()
+    house.enqueue(*jobs, plain)
+    house.stack.redis.lpush("warrooms.default", "junk")
+    house.finish(*jobs, plain)
+    house.assert_one_room_each(plain)
+
+
+def _assert_no_key(text: str, where: str) -> None:
+    pieces = [text, *_decoded(text)]
+    for piece in pieces:
+        for form in FORMS:
+            at = piece.find(form)
+            assert at < 0, f"{where}: …{piece[max(0, at - 200) : at + 100]}…"
+
+
+def _decoded(text: str) -> list[str]:
+    """What may be base64 in it, decoded: kombu's message bodies are."""
+    found = (match.group().rstrip("=") for match in BASE64.finditer(text))
+    return [base64.b64decode(piece[: len(piece) // 4 * 4]).decode(errors="replace") for piece in found]
+
+
+def test_the_key_is_in_no_log_line_at_level_debug(told: tuple[House, Wiretap]) -> None:
+    log = told[0].log()
+    assert '"level": "debug"' in log
+    assert "[app key]" in log, "it was said back, and taken out"
+    _assert_no_key(log, "the worker's log")
+
+
+def test_the_key_is_in_nothing_that_redis_was_told(told: tuple[House, Wiretap]) -> None:
+    house, wiretap = told
+    job = house.job()
+    house.open(job)
+
+    def heard() -> str:
+        text = "\n".join(wiretap.lines)
+        return "\n".join([text, *_decoded(text)])
+
+    # The wiretap hears messages and events in clear, or it would prove nothing.
+    until(lambda: job.incident_id in heard() and '"type": "task-received"' in heard(), "the events of a job")
+    assert '"type": "task-succeeded"' in heard()
+    _assert_no_key(heard(), "Redis traffic")
+
+
+def test_the_key_is_in_no_value_that_redis_keeps(told: tuple[House, Wiretap]) -> None:
+    client = told[0].stack.redis
+    kept = {name: _value(client, name) for name in client.scan_iter()}
+    assert any("[app key]" in text for text in kept.values())
+    for name, text in kept.items():
+        _assert_no_key(f"{name} {text}", name)
+
+
+def _value(client: Any, name: str) -> str:  # noqa: ANN401
+    match client.type(name):
+        case "hash":
+            return str(client.hgetall(name))
+        case "list":
+            return str(client.lrange(name, 0, -1))
+        case "set":
+            return str(client.smembers(name))
+        case "zset":
+            return str(client.zrange(name, 0, -1))
+        case "string":
+            return str(client.get(name))
+        case kind:
+            raise AssertionError(f"{name} is a {kind}")
+
+
+@pytest.mark.parametrize("command", [("status",), ("status", "--json"), ("failed", "list", "--json")], ids=" ".join)
+def test_the_key_is_in_nothing_that_the_commands_print(told: tuple[House, Wiretap], command: tuple[str, ...]) -> None:
+    house = told[0]
+    warrooms = str(Path(sys.executable).parent / "warrooms")
+    done = subprocess.run([warrooms, *command], env=house.stack.env, capture_output=True, text=True, check=False)
+    if done.returncode == 2 and "no such command" in done.stderr.lower():
+        pytest.skip(f"there is no `warrooms {command[0]}` yet")
+    assert done.stdout, done.stderr
+    _assert_no_key(done.stdout + done.stderr, f"warrooms {' '.join(command)}")
+
+
+def test_the_key_is_in_no_process_list(told: tuple[House, Wiretap]) -> None:
+    house = told[0]
+    for worker in house.stack.workers:
+        assert isinstance(worker.popen.args, list)
+        _assert_no_key(" ".join(map(str, worker.popen.args)), "the command line")
+
+
+def test_without_a_connection_the_log_has_no_key(told: tuple[House, Wiretap]) -> None:
+    house, _ = told
+    house.stack.api.stop()
+    job = house.job()
+    house.enqueue(job)
+    (record,) = house.finish(job)
+    assert (record.state, record.code, record.attempts) == (JobState.FAILED, "NotConnected", 6)
+    assert "check FLASHDUTY_BASE_URL" in record.hint
+    _assert_no_key(house.log(), "the worker's log")

@@ -1,0 +1,79 @@
+"""What we lean on in Celery's worker. A red test here says what broke for us: read its message first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from celery import signals
+from celery.worker import WorkController
+from kombu.asynchronous import Hub
+
+from worker import tasks
+from worker.celery_app import TASK, app, declare_queues
+from worker.tasks import GateTick, open_war_room
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def worker(publishing: None) -> Iterator[WorkController]:  # noqa: ARG001
+    """A worker as `celery -A worker worker` builds it, not started."""
+    was = app.conf.task_queues
+    declare_queues(["acc"])
+    signals.worker_init.disconnect(tasks._start)  # it would end a process that has no app key
+    built = WorkController(app=app, hostname="contract@test", pool_cls=app.conf.worker_pool, concurrency=1)
+    yield built
+    signals.worker_init.connect(tasks._start)
+    app.conf.task_queues = was
+    app.amqp.queues = None
+    del app.amqp.queues
+
+
+def test_the_consumer_has_a_hub_and_it_ticks(worker: WorkController) -> None:
+    broke = "without an event loop the gate is asked once a second at best: every account slows down"
+    assert worker.should_use_eventloop(), broke
+    worker.blueprint.apply(worker)
+    hub = getattr(worker.consumer, "hub", None)
+    assert isinstance(hub, Hub), broke
+    assert _ticks(hub) == 0
+    GateTick(worker.consumer).start(worker.consumer)
+    assert _ticks(hub) == 1, "hub.call_repeatedly() does nothing: with all queues hidden the worker sleeps for ever"
+
+
+def _ticks(hub: Hub) -> int:
+    return sum(getattr(scheduled.entry.fun, "__wrapped__", None) is tasks._nothing for scheduled in hub.timer.queue)
+
+
+def test_a_hub_calls_again_and_again() -> None:
+    calls: list[int] = []
+    hub = Hub()
+    hub.call_repeatedly(0.001, calls.append, 1)
+    loop = hub.create_loop()
+    for _ in range(200):
+        next(loop)
+        if len(calls) > 2:
+            break
+    hub.close()
+    assert len(calls) > 2, "call_repeatedly() calls once: the gate is never asked again"
+
+
+def test_the_gates_tick_is_a_step_of_the_consumer() -> None:
+    assert GateTick in app.steps["consumer"], "nothing wakes the consumer while every queue is hidden"
+
+
+def test_the_queues_are_those_of_the_accounts_urgent_first(worker: WorkController) -> None:
+    assert [queue.name for queue in worker.app.amqp.queues.values()] == ["warrooms.acc.urgent", "warrooms.acc"]
+
+
+def test_the_task_acknowledges_late_and_keeps_no_result() -> None:
+    assert app.tasks[TASK] is open_war_room or app.tasks[TASK].name == TASK
+    task = app.tasks[TASK]
+    assert task.acks_late, "a killed worker would take its jobs' messages with it"
+    assert task.ignore_result
+    assert app.conf.worker_prefetch_multiplier == 1
+
+
+def test_the_pool_is_one_of_threads(worker: WorkController) -> None:
+    assert worker.pool_cls.__module__ == "celery.concurrency.thread", "a process per job in flight costs 35 MB each"
