@@ -10,6 +10,7 @@ Everything it starts is a process of its own session and is gone when the block 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import shutil
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 APP_KEY: Final = "sandbox-key"
 INTEGRATION_ID: Final = 362
+PR_SET_PDEATHSIG: Final = 1
 STOP_S: Final = 50.0
 READY_S: Final = 30.0
 TICK_S: Final = 0.05
@@ -165,6 +167,7 @@ class Stack:
                 stderr=subprocess.STDOUT,
                 text=True,
                 start_new_session=True,  # Ctrl-C is ours to handle: a worker finishes what it has begun
+                preexec_fn=_end_with_parent,  # noqa: PLW1509 - no thread of ours holds a lock it needs
                 cwd=Path(__file__).parent.parent,
             )
         process = Process(name, popen, log)
@@ -211,6 +214,7 @@ def embedded_redis(folder: Path, *, port: int | None = None, **config: str) -> I
                 stderr=subprocess.STDOUT,
                 text=True,
                 start_new_session=True,
+                preexec_fn=_end_with_parent,  # noqa: PLW1509 - as above
             )
     except (ValkeyServerError, OSError) as error:
         raise StackError(f"cannot start the embedded Valkey: {error}; set REDIS_URL to a Redis of yours") from error
@@ -221,6 +225,12 @@ def embedded_redis(folder: Path, *, port: int | None = None, **config: str) -> I
         yield url
     finally:
         server.stop()
+
+
+def _end_with_parent() -> None:
+    """Even a parent that was killed leaves nothing behind: Linux then sends its children SIGTERM."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def until(true: Callable[[], bool], what: str, process: Process | None = None, within_s: float = READY_S) -> None:
