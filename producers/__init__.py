@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from producers.queue import JobQueue, Receipt, Tally
+    from producers.queue import JobQueue
+    from producers.receipt import Receipt, Tally
     from worker.jobs import WarRoomJob
 
 __all__ = ["Receipt", "WarRoomJob", "enqueue", "enqueue_many"]
@@ -74,7 +75,7 @@ def _open_queue() -> JobQueue:
 def __getattr__(name: str) -> object:
     """The two values of the API, imported when they are asked for: `warrooms --help` needs neither."""
     if name == "Receipt":
-        from producers.queue import Receipt  # noqa: PLC0415
+        from producers.receipt import Receipt  # noqa: PLC0415
 
         return Receipt
     if name == "WarRoomJob":

@@ -7,9 +7,8 @@ nudges it again.
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -17,16 +16,18 @@ import redis
 from kombu.exceptions import BatchPublishError, OperationalError
 from kombu.pools import ProducerPool
 
+from producers.receipt import Receipt, Status, Tally
 from worker.celery_app import app, publish
 from worker.errors import InvalidJob, QueueUnavailable
 from worker.jobs import JobState, Lane, WarRoomJob
-from worker.ledger import Entered, Ledger
+from worker.ledger import Ledger
 from worker.redis_store import RedisStore
 from worker.token_bucket import TokenBucket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from worker.records import Entered
     from worker.settings import Account, Settings
 
 CHUNK: Final = 500
@@ -36,15 +37,6 @@ PUBLISHERS: Final = 10
 """Threads that publish at the same time; another one waits."""
 
 
-class Status(StrEnum):
-    """What an enqueue found."""
-
-    QUEUED = "queued"
-    ALREADY_QUEUED = "already queued"
-    ALREADY_OPENING = "already opening"
-    ALREADY_OPEN = "already open"
-
-
 _STATUS: Final = {
     JobState.QUEUED: Status.ALREADY_QUEUED,
     JobState.RETRYING: Status.ALREADY_QUEUED,
@@ -52,47 +44,6 @@ _STATUS: Final = {
     JobState.OPENED: Status.ALREADY_OPEN,
     JobState.FOUND: Status.ALREADY_OPEN,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """The answer to an enqueue.
-
-    Args:
-        job_id: the job's id; the same incident and integration always have the same.
-        status: queued, or what was there already.
-        position: jobs in front of it when it was queued, 0 means it is next; None if it was there already.
-        starts_at: when its call is expected to go out; None if it was there already.
-        chat_id: the room's id, if there is one already.
-        share_link: the link to the room, if there is one already and its IM gives links.
-    """
-
-    job_id: str
-    status: Status
-    position: int | None = None
-    starts_at: datetime | None = None
-    chat_id: str = ""
-    share_link: str = ""
-
-
-@dataclass(slots=True)
-class Tally:
-    """What `enqueue_many` did: receipts by status, and when the last of the jobs it queued is expected to start."""
-
-    batch: str | None = None
-    by_status: dict[Status, int] = field(default_factory=lambda: dict.fromkeys(Status, 0))
-    last_starts_at: datetime | None = None
-
-    @property
-    def total(self) -> int:
-        """All jobs that were handed in."""
-        return sum(self.by_status.values())
-
-    def add(self, receipt: Receipt) -> None:
-        """Counts one receipt."""
-        self.by_status[receipt.status] += 1
-        if receipt.starts_at is not None:
-            self.last_starts_at = max(receipt.starts_at, self.last_starts_at or receipt.starts_at)
 
 
 @dataclass(frozen=True, slots=True)

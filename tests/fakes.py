@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from worker.flashduty import ListedRoom, Reply
 from worker.jobs import INT64_MAX, JobState, Lane, WarRoom, WarRoomJob
-from worker.ledger import LEASE_MS, NUDGE_AGAIN_MS, Claim, Entered, Progress, Record
+from worker.ledger import LEASE_MS, NUDGE_AGAIN_MS
+from worker.records import Claim, Entered, Progress, Record
 from worker.slots import Lines, NotYet, Reserved, Slot
 
 if TYPE_CHECKING:

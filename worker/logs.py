@@ -28,28 +28,8 @@ def configure(log_format: LogFormat, level: int | str | None = None) -> None:
         level: the root level; INFO unless given.
     """
     as_json = log_format is LogFormat.JSON or (log_format is LogFormat.AUTO and not sys.stderr.isatty())
-    shared: list[structlog.typing.Processor] = [
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.stdlib.ExtraAdder(),
-    ]
-    renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer(ensure_ascii=False)
-        if as_json
-        else structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(),
-            # Plain tracebacks: the pretty ones print local variables, and one of them may be an app key.
-            exception_formatter=structlog.dev.plain_traceback,
-        )
-    )
-    tail: list[structlog.typing.Processor] = [structlog.processors.format_exc_info] if as_json else []
-    formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=shared,
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *tail, renderer],
-    )
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(formatter)
+    handler.setFormatter(_formatter(as_json=as_json))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level or logging.INFO)
@@ -58,10 +38,30 @@ def configure(log_format: LogFormat, level: int | str | None = None) -> None:
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
-            *shared[:3],
+            *_FACTS,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
+    )
+
+
+_FACTS: Final[tuple[structlog.typing.Processor, ...]] = (
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+)
+
+
+def _formatter(*, as_json: bool) -> logging.Formatter:
+    steps: list[structlog.typing.Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
+    if as_json:
+        steps += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
+    else:
+        # Plain tracebacks: the pretty ones print local variables, and one of them may be an app key.
+        plain = structlog.dev.plain_traceback
+        steps.append(structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain))
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[*_FACTS, structlog.stdlib.ExtraAdder()], processors=steps
     )

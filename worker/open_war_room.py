@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from worker.flashduty import ListedRoom, Reply
-    from worker.ledger import Claim, Entered, Record
+    from worker.records import Claim, Entered, Record
     from worker.slots import Slot
 
 log = logging.getLogger(__name__)

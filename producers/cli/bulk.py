@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from producers.cli.exits import Exit
     from producers.parsing import Defaults
-    from producers.queue import Receipt
+    from producers.receipt import Receipt
     from worker.jobs import WarRoomJob
     from worker.settings import Account
 

@@ -8,38 +8,16 @@ from typing import TYPE_CHECKING
 from producers.cli.exits import Exit
 from producers.cli.views import failure_lines, record_json
 from producers.console import about, iso, many, number, when
+from producers.receipt import Status, Tally
 from producers.watching import result
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
     from producers.cli.bulk import Request
-    from producers.queue import Receipt
     from producers.watching import View
-    from worker.ledger import Record
+    from worker.records import Record
     from worker.settings import Account
-
-STATUSES = ("queued", "already queued", "already opening", "already open")
-
-
-@dataclass(slots=True)
-class Counts:
-    """Receipts by status; as `producers.queue.Tally`, without importing Celery for a dry run."""
-
-    by_status: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STATUSES, 0))
-    last_starts_at: datetime | None = None
-
-    @property
-    def total(self) -> int:
-        """All jobs that have a receipt."""
-        return sum(self.by_status.values())
-
-    def add(self, receipt: Receipt) -> None:
-        """Counts one receipt."""
-        self.by_status[receipt.status.value] += 1
-        if receipt.starts_at is not None:
-            self.last_starts_at = max(receipt.starts_at, self.last_starts_at or receipt.starts_at)
 
 
 @dataclass(slots=True)
@@ -63,7 +41,7 @@ class Outcome:
 
     batch: str = ""
     good: dict[str, int] = field(default_factory=dict)
-    tally: Counts = field(default_factory=Counts)
+    tally: Tally = field(default_factory=Tally)
     bad: int = 0
     other_batch: int = 0
     broken: str | None = None
@@ -119,8 +97,8 @@ class Outcome:
 def summary_lines(outcome: Outcome, request: Request, now_s: float, *, waited: bool) -> list[str]:
     """The summary for people."""
     by = outcome.tally.by_status
-    counts = [f"{number(by['queued'])} queued"]
-    counts += [f"{number(by[status])} {status}" for status in STATUSES[1:] if by[status]]
+    counts = [f"{number(by[Status.QUEUED])} queued"]
+    counts += [f"{number(by[status])} {status}" for status in Status if status is not Status.QUEUED and by[status]]
     counts += [many(outcome.bad, "bad line")] if outcome.bad else []
     lines = [f"batch {outcome.batch}: {', '.join(counts)}"]
     if outcome.other_batch:
@@ -131,7 +109,7 @@ def summary_lines(outcome: Outcome, request: Request, now_s: float, *, waited: b
         return [*lines, result(outcome.view), *failure_lines(outcome.failures)]
     if outcome.tally.last_starts_at is not None:
         lines.append(f"the last one is expected to start {when(outcome.tally.last_starts_at.timestamp(), now_s)}")
-    if not request.wait and outcome.tally.total > by["already open"]:
+    if not request.wait and outcome.tally.total > by[Status.ALREADY_OPEN]:
         lines.append(f"follow them with: warrooms watch --batch {outcome.batch}")
     return lines
 
@@ -155,7 +133,7 @@ def summary_json(outcome: Outcome, request: Request, accounts: Mapping[str, Acco
     return {
         "batch": outcome.batch or None,
         "dry_run": request.dry_run,
-        **{status.replace(" ", "_"): by[status] for status in STATUSES},
+        **{status.replace(" ", "_"): by[status] for status in Status},
         "good": outcome.good or None,
         "bad": outcome.bad,
         "last_starts_at": None if last is None else iso(last.timestamp()),

@@ -12,7 +12,7 @@ from producers import console
 from producers.cli.exits import BadInput
 from producers.parsing import Defaults, shown
 from worker.jobs import BATCH_PATTERN, Lane
-from worker.ledger import Ledger, Progress
+from worker.ledger import Ledger
 from worker.redis_store import RedisStore
 from worker.settings import Settings
 from worker.token_bucket import TokenBucket
@@ -20,7 +20,7 @@ from worker.token_bucket import TokenBucket
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from worker.ledger import Record
+    from worker.records import Progress, Record
     from worker.settings import Account
 
 

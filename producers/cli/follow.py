@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final, Protocol
 
 from producers import console
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from producers.cli.desks import Desk
     from producers.watching import View
-    from worker.ledger import Progress
+    from worker.records import Progress
 
 LOOK_EVERY_S: Final = 0.5
 
@@ -112,7 +113,7 @@ def display_on(stream: TextIO, every_s: float) -> Display:
     return LiveLine(stream) if stream.isatty() else PlainLines(stream, every_s)
 
 
-class _Paced:
+class _Paced(ABC):
     """Shows a view every so many seconds, the first and the last one always."""
 
     def __init__(self, every_s: float) -> None:
@@ -128,8 +129,9 @@ class _Paced:
     def close(self) -> None:
         """Has nothing to put back."""
 
+    @abstractmethod
     def _write(self, view: View) -> None:
-        raise NotImplementedError
+        """Puts it where it belongs."""
 
 
 class PlainLines(_Paced):

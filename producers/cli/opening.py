@@ -12,14 +12,15 @@ from producers.cli.desks import Patience, defaults, open_desks
 from producers.cli.exits import BadInput, Exit, StillWaiting, Stopped
 from producers.cli.views import record_json, room_link, state_of, to_do
 from producers.parsing import parse_job
-from producers.queue import JobQueue, Receipt, Status
+from producers.queue import JobQueue
+from producers.receipt import Receipt, Status
 from worker.jobs import JobState, Lane, WarRoomJob
 from worker.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from worker.ledger import Record
+    from worker.records import Record
 
 LOOK_EVERY_S: Final = 0.25
 

@@ -13,7 +13,7 @@ from worker.jobs import FINISHED, JobState
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from worker.ledger import Progress, Record
+    from worker.records import Progress, Record
     from worker.settings import Account
     from worker.token_bucket import BucketLevel
 

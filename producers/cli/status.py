@@ -24,7 +24,7 @@ from worker.jobs import BATCH_PATTERN, JobKey, JobState, incident_id
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from worker.ledger import Record
+    from worker.records import Record
 
 NEWEST_BATCHES = 5
 

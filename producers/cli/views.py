@@ -10,7 +10,7 @@ from worker.jobs import JobState
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from worker.ledger import Record
+    from worker.records import Record
 
 
 def record_json(record: Record) -> dict[str, object]:

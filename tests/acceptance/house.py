@@ -16,8 +16,8 @@ from worker.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from producers.queue import Receipt
-    from worker.ledger import Progress, Record
+    from producers.receipt import Receipt
+    from worker.records import Progress, Record
 
 CREATE: Final = "/incident/war-room/create"
 LIST: Final = "/incident/war-room/list"

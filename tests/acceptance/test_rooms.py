@@ -6,7 +6,7 @@ import json
 import time
 from typing import TYPE_CHECKING
 
-from producers.queue import Status
+from producers.receipt import Status
 from sandbox.stack import INTEGRATION_ID, until
 from worker.jobs import JobState, Lane
 

@@ -14,7 +14,8 @@ import pytest
 
 from worker.errors import RequestRefused
 from worker.jobs import JobState, WarRoom
-from worker.ledger import Claim, Ledger
+from worker.ledger import Ledger
+from worker.records import Claim
 
 if TYPE_CHECKING:
     from worker.redis_store import RedisStore

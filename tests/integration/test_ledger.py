@@ -14,7 +14,8 @@ import pytest
 from tests.fakes import A_ROOM, START_MS, Clock, FakeLedger, a_job
 from worker.errors import NotSent, OutcomeUnknown, QueueUnavailable, RequestRefused
 from worker.jobs import INT64_MAX, JobState, Lane, WarRoom
-from worker.ledger import LEASE_MS, NUDGE_AGAIN_MS, Claim, Entered, Ledger
+from worker.ledger import LEASE_MS, NUDGE_AGAIN_MS, Ledger
+from worker.records import Claim, Entered
 
 if TYPE_CHECKING:
     from worker.redis_store import RedisStore

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from tests.fakes import A_ROOM, Clock, FakeLedger, a_job
 from worker.errors import OutcomeUnknown, RequestRefused
 from worker.jobs import JobState, Lane
-from worker.ledger import LEASE_MS, Claim, Ledger, Progress
+from worker.ledger import LEASE_MS, Ledger
+from worker.records import Claim, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from producers.queue import CHUNK, JobQueue, Receipt, Status, Tally, new_batch_name
+from producers.queue import CHUNK, JobQueue, new_batch_name
+from producers.receipt import Receipt, Status, Tally
 from sandbox.stack import embedded_redis
 from tests.fakes import A_ROOM, a_job
 from worker.errors import InvalidJob, OutcomeUnknown, QueueUnavailable, SettingsError
 from worker.jobs import JobState, Lane, WarRoomJob
-from worker.ledger import Claim
+from worker.records import Claim
 from worker.settings import Settings
 
 if TYPE_CHECKING:

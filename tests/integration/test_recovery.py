@@ -13,7 +13,8 @@ from worker import bootstrap
 from worker.errors import OutcomeUnknown, QueueUnavailable
 from worker.gate import Gate
 from worker.jobs import JobState, Lane, WarRoomJob
-from worker.ledger import LEASE_MS, NUDGE_AGAIN_MS, Claim, Ledger
+from worker.ledger import LEASE_MS, NUDGE_AGAIN_MS, Ledger
+from worker.records import Claim
 from worker.recovery import EVERY_S, Recovery, queue_due
 from worker.settings import Settings
 

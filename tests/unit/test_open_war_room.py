@@ -20,8 +20,9 @@ from worker.errors import (
     RoomGone,
 )
 from worker.jobs import JobState, Lane, WarRoom
-from worker.ledger import LEASE_MS, Claim, Record
+from worker.ledger import LEASE_MS
 from worker.open_war_room import OpenWarRoom, Outcome, Report
+from worker.records import Claim, Record
 from worker.retry_policy import MAX_ATTEMPTS, TryAgainIn, decide
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from producers.cli.bulk_summary import Outcome, dry_run_lines, summary_lines
 from producers.cli.exits import Exit
 from producers.cli.overview import AccountView, BatchView, account_lines, batch_line
 from producers.cli.views import again_command, record_json, record_lines, room_link, state_of
-from producers.queue import Receipt, Status
+from producers.receipt import Receipt, Status
 from producers.watching import Sample, Watch
 from worker.jobs import JobState, Lane, WarRoom, WarRoomJob
-from worker.ledger import Progress, Record
 from worker.rate_limit import plan_of
+from worker.records import Progress, Record
 from worker.settings import Account
 from worker.slots import Lines
 from worker.token_bucket import BucketLevel

@@ -1,0 +1,60 @@
+"""The answer to an enqueue, and what many answers add up to. Values only: a dry run imports no Celery for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+class Status(StrEnum):
+    """What an enqueue found."""
+
+    QUEUED = "queued"
+    ALREADY_QUEUED = "already queued"
+    ALREADY_OPENING = "already opening"
+    ALREADY_OPEN = "already open"
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The answer to an enqueue.
+
+    Args:
+        job_id: the job's id; the same incident and integration always have the same.
+        status: queued, or what was there already.
+        position: jobs in front of it when it was queued, 0 means it is next; None if it was there already.
+        starts_at: when its call is expected to go out; None if it was there already.
+        chat_id: the room's id, if there is one already.
+        share_link: the link to the room, if there is one already and its IM gives links.
+    """
+
+    job_id: str
+    status: Status
+    position: int | None = None
+    starts_at: datetime | None = None
+    chat_id: str = ""
+    share_link: str = ""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What `enqueue_many` did: receipts by status, and when the last of the jobs it queued is expected to start."""
+
+    batch: str | None = None
+    by_status: dict[Status, int] = field(default_factory=lambda: dict.fromkeys(Status, 0))
+    last_starts_at: datetime | None = None
+
+    @property
+    def total(self) -> int:
+        """All jobs that were handed in."""
+        return sum(self.by_status.values())
+
+    def add(self, receipt: Receipt) -> None:
+        """Counts one receipt."""
+        self.by_status[receipt.status] += 1
+        if receipt.starts_at is not None:
+            self.last_starts_at = max(receipt.starts_at, self.last_starts_at or receipt.starts_at)

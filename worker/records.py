@@ -1,0 +1,78 @@
+"""What the ledger tells of a job, of a batch and of an account: frozen values, no I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from worker.jobs import JobState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from worker.jobs import WarRoom, WarRoomJob
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """What the ledger said to an enqueue: `state` is the job's own, `new` whether this enqueue made it queued."""
+
+    job_id: str
+    state: JobState
+    new: bool
+    chat_id: str = ""
+    share_link: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to work on a job. A claim that was lost changes nothing any more (the token fences it)."""
+
+    job_id: str
+    token: str
+    attempt: int
+    look_first: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A job as the ledger knows it; times in seconds since the epoch, None if it has not happened."""
+
+    job: WarRoomJob
+    state: JobState
+    batches: tuple[str, ...]
+    attempts: int
+    created_at: float
+    updated_at: float
+    due_at: float | None
+    finished_at: float | None
+    room: WarRoom | None
+    request_id: str
+    code: str
+    message: str
+    hint: str
+    status: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Jobs by state; of a batch, or of the account (there finished ones are totals since the first job)."""
+
+    states: Mapping[JobState, int]
+    queued_urgent: int = 0
+    created_at: float | None = None
+
+    @property
+    def total(self) -> int:
+        """All jobs counted."""
+        return sum(self.states.values())
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that still need at least one call."""
+        return self.states[JobState.QUEUED] + self.states[JobState.RETRYING] + self.states[JobState.OPENING]
+
+    @property
+    def with_room(self) -> int:
+        """Jobs whose incident has its room."""
+        return self.states[JobState.OPENED] + self.states[JobState.FOUND]
