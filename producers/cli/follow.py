@@ -126,7 +126,7 @@ class _Paced(ABC):
             self._next_s = view.sample.at_s + self._every_s
             self._write(view)
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - a plain stream needs nothing
         """Has nothing to put back."""
 
     @abstractmethod
