@@ -6,6 +6,7 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from worker.errors import NextStep
 from worker.flashduty import ListedRoom, Reply
 from worker.jobs import INT64_MAX, JobState, Lane, WarRoom, WarRoomJob
 from worker.ledger import LEASE_MS, NUDGE_AGAIN_MS
@@ -168,6 +169,7 @@ class FakeLedger:
         self._finish(kept, JobState.FAILED)
         _set_error(kept, error)
         kept.message = reason
+        kept.look = kept.look or error.next_step is NextStep.LOOK_FIRST
         return True
 
     def retry(self, claim: Claim, error: FlashdutyError, delay_s: float, *, look_first: bool) -> bool:
@@ -180,12 +182,13 @@ class FakeLedger:
         kept.look, kept.sent = kept.look or look_first, False
         return True
 
-    def release(self, claim: Claim) -> bool:
+    def release(self, claim: Claim, *, look_first: bool = False) -> bool:
         kept = self._held(claim)
         if kept is None:
             return self._did(claim, JobState.QUEUED)
         kept.move(JobState.QUEUED, self._clock())
-        kept.attempts, kept.sent, kept.listed = kept.attempts - 1, False, None
+        kept.attempts, kept.sent, kept.look = kept.attempts - 1, False, kept.look or look_first
+        kept.listed = self._clock() + NUDGE_AGAIN_MS
         return True
 
     def take_due(self, most: int) -> list[tuple[str, Lane]]:
@@ -240,11 +243,13 @@ class FakeSlots:
         self.taken: list[Lane] = []
         self.given_back: list[str] = []
         self.pauses: list[float | None] = []
+        self.late: set[str] = set()
 
     def expect(self, *script: Exception | Callable[[], None] | None) -> None:
         self._script.extend(script)
 
-    def take(self, lane: Lane) -> Slot:
+    def take(self, lane: Lane, asked: Callable[[], None] = lambda: None) -> Slot:
+        asked()
         step = self._script.popleft() if self._script else None
         if isinstance(step, Exception):
             raise step
@@ -252,6 +257,9 @@ class FakeSlots:
             step()
         self.taken.append(lane)
         return Slot(f"slot {len(self.taken)}", 0.25)
+
+    def in_time(self, slot: Slot) -> bool:
+        return slot.receipt not in self.late
 
     def give_back(self, slot: Slot) -> None:
         self.given_back.append(slot.receipt)

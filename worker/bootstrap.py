@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from worker.celery_app import queue_name
+from worker.celery_app import queues_of
 from worker.errors import SettingsError
 from worker.flashduty import Flashduty
 from worker.flashduty.app_key import AppKey
 from worker.gate import GATE, Gate
-from worker.jobs import Lane
 from worker.ledger import LEASE_MS, Ledger
 from worker.open_war_room import OpenWarRoom
-from worker.redis_store import RedisStore
+from worker.redis_store import Hold, RedisStore
 from worker.slots import Slots
 from worker.token_bucket import TokenBucket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
+    from worker.errors import QueueUnavailable
     from worker.settings import Account, Settings
 
+log = logging.getLogger(__name__)
+
 LONGEST_HOLD_PAUSE_S: Final = 2.0
+SAY_AT: Final = frozenset({1, 10, 100, 1000})
 LAST_TRIES: Final = 10
 """Tries, half a second apart, to write down how a call ended when Redis is away and the worker must stop."""
 
@@ -67,8 +71,7 @@ def build(settings: Settings, worker: str, gate: Gate = GATE) -> Runtime:
     desks = {}
     for name, account in settings.accounts().items():
         _check_app_key(account)
-        lanes = [(queue_name(name, lane), lane) for lane in Lane]
-        gate.add(name, account.plan.interval_us / 1e6, lanes)
+        gate.add(name, account.plan.interval_us / 1e6, queues_of(name))
         desks[name] = _desk(settings, account, store, worker, gate, stopping)
     return Runtime(store, desks, gate, stopping)
 
@@ -102,8 +105,10 @@ def _desk(
     return AccountDesk(account, ledger, bucket, api, OpenWarRoom(ledger, slots, api, worker=worker))
 
 
-def _hold_until(stopping: threading.Event) -> Callable[[int], bool]:
-    def hold(tries: int) -> bool:
+def _hold_until(stopping: threading.Event) -> Hold:
+    def hold(tries: int, error: QueueUnavailable) -> bool:
+        if tries in SAY_AT:
+            log.warning("holding, for %d tries now: %s", tries, error)
         if stopping.wait(min(LONGEST_HOLD_PAUSE_S, 0.1 * 2 ** min(tries, 5))):
             time.sleep(0.5)
             return tries < LAST_TRIES

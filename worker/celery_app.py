@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 TASK: Final = "warrooms.open"
 DIRECT: Final = Exchange("", type="direct")
-RETRY_POLICY: Final = {"max_retries": 40, "interval_start": 0.1, "interval_step": 0.2, "interval_max": 2.0}
 
 
 def _celeryconfig() -> ModuleType:
@@ -42,12 +41,24 @@ def queue_name(account: str, lane: Lane) -> str:
     return f"warrooms.{account}.urgent" if lane is Lane.URGENT else f"warrooms.{account}"
 
 
+def again_queue(account: str) -> str:
+    """The queue of bulk jobs that stood in line before (retries, after a 429): popped after urgent, before bulk."""
+    return f"warrooms.{account}.again"
+
+
+def queues_of(account: str) -> list[tuple[str, Lane]]:
+    """The account's queues in the order in which they are popped, with the line in which their jobs wait for a slot."""
+    return [
+        (queue_name(account, Lane.URGENT), Lane.URGENT),
+        (again_queue(account), Lane.BULK),
+        (queue_name(account, Lane.BULK), Lane.BULK),
+    ]
+
+
 def declare_queues(accounts: Iterable[str]) -> None:
     """Makes the accounts' queues those that this process consumes from and publishes to."""
     app.conf.task_queues = [
-        Queue(name, DIRECT, routing_key=name)
-        for account in accounts
-        for name in (queue_name(account, Lane.URGENT), queue_name(account, Lane.BULK))
+        Queue(name, DIRECT, routing_key=name) for account in accounts for name, _ in queues_of(account)
     ]
 
 
@@ -69,15 +80,13 @@ def message_of(job: WarRoomJob) -> dict[str, Any]:
     return kwargs
 
 
-def publish(producer: Any, job: WarRoomJob, lane: Lane | None = None, *, retry: bool = False) -> None:  # noqa: ANN401
+def publish(producer: Any, job: WarRoomJob, *, again: bool = False) -> None:  # noqa: ANN401
     """Sends the nudge for a job that the ledger has.
 
     Args:
         producer: a kombu producer of `app`, also inside `producer.batch()`.
         job: the job.
-        lane: through which queue; the job's own unless given. A retry or a job that goes back to the head of its
-            line takes the urgent queue: that decides only when it is fetched, the bucket goes by the job's lane.
-        retry: whether to try again for a minute while Redis is away; workers do, producers report.
+        again: whether it was in line before and goes to its head.
     """
     kwargs = message_of(job)
     shown = f"{job.incident_id} @ {job.account}"
@@ -86,10 +95,9 @@ def publish(producer: Any, job: WarRoomJob, lane: Lane | None = None, *, retry: 
     producer.publish(
         message.body,
         exchange="",
-        routing_key=queue_name(job.account, lane or job.lane),
+        routing_key=again_queue(job.account) if again and job.lane is Lane.BULK else queue_name(job.account, job.lane),
         serializer="json",
         headers=message.headers,
-        retry=retry,
-        retry_policy=RETRY_POLICY if retry else None,
+        retry=False,
         **message.properties,
     )

@@ -39,6 +39,13 @@ class _Account:
     fetched_at: deque[float] = field(default_factory=deque)  # of messages that have not asked for a slot yet
 
 
+@dataclass(frozen=True, slots=True)
+class _Queue:
+    account: _Account
+    lane: Lane
+    rank: int
+
+
 class Gate:
     """What this process believes about the next slots. Written by task threads, read by the consumer's.
 
@@ -52,12 +59,14 @@ class Gate:
         self._window_s = window_s
         self._lock = threading.Lock()
         self._accounts: dict[str, _Account] = {}
-        self._queues: dict[str, tuple[str, Lane]] = {}
+        self._queues: dict[str, _Queue] = {}
+        self._last = ""
 
     def add(self, account: str, interval_s: float, queues: Iterable[tuple[str, Lane]]) -> None:
-        """Makes an account and its queues known; queues nobody made known always show."""
-        self._accounts[account] = _Account(interval_s)
-        self._queues.update({queue: (account, lane) for queue, lane in queues})
+        """Makes an account and its queues known, in the order in which they are popped; unknown ones always show."""
+        known = _Account(interval_s)
+        self._accounts[account] = known
+        self._queues.update({queue: _Queue(known, lane, rank) for rank, (queue, lane) in enumerate(queues)})
 
     def learn(self, account: str, lines: Lines) -> None:
         """A task asked for a slot, and this is what the bucket said."""
@@ -70,10 +79,15 @@ class Gate:
 
     def fetched(self, queue: str) -> None:
         """A message left `queue`; it will ask for a slot in a moment."""
+        self._last = queue
         known = self._account_of(queue)
         if known is not None:
             with self._lock:
                 known.fetched_at.append(self._clock())
+
+    def dropped(self) -> None:
+        """What was fetched last was no message: it will not ask."""
+        self.asked(self._last)
 
     def asked(self, queue: str) -> None:
         """The message has asked for its slot, or needs none."""
@@ -88,7 +102,7 @@ class Gate:
         entry = self._queues.get(queue)
         if entry is None:
             return True
-        known, lane = self._accounts[entry[0]], entry[1]
+        known, lane = entry.account, entry.lane
         now = self._clock()
         with self._lock:
             while known.fetched_at and known.fetched_at[0] <= now - FORGET_S:
@@ -97,14 +111,16 @@ class Gate:
             # A slot that is long free is one slot, not all those that went by while nobody asked.
             return max(slot_at - now, 0.0) + len(known.fetched_at) * known.interval_s < self._window_s
 
-    def is_bulk(self, queue: str) -> bool:
-        """Whether `queue` is a bulk line."""
+    def rank(self, queue: str, *, bulk_first: bool) -> tuple[bool, int]:
+        """Where `queue` stands among those that show: the smallest is popped first."""
         entry = self._queues.get(queue)
-        return entry is not None and entry[1] is Lane.BULK
+        if entry is None:
+            return bulk_first, 0
+        return (entry.lane is Lane.BULK) != bulk_first, entry.rank
 
     def _account_of(self, queue: str) -> _Account | None:
         entry = self._queues.get(queue)
-        return None if entry is None else self._accounts[entry[0]]
+        return None if entry is None else entry.account
 
 
 GATE: Final = Gate()
@@ -114,7 +130,7 @@ GATE: Final = Gate()
 class GatedCycle:
     """The order in which a channel's queues are popped; kombu's contract (kombu/utils/scheduling.py).
 
-    Urgent lines first, then bulk, each in turn; hidden ones not at all.
+    Urgent lines first, then what was in line before, then bulk, each in turn; hidden ones not at all.
     """
 
     def __init__(self, it: Iterable[str] | None = None, gate: Gate = GATE) -> None:
@@ -132,7 +148,7 @@ class GatedCycle:
         showing = [queue for queue in self.items[:n] if self._gate.shows(queue)]
         self._turn += 1
         bulk_first = self._turn % BULK_FIRST_EVERY == 0
-        return sorted(showing, key=lambda queue: self._gate.is_bulk(queue) != bulk_first)
+        return sorted(showing, key=lambda queue: self._gate.rank(queue, bulk_first=bulk_first))
 
     def rotate(self, last_used: str) -> str:
         """A message came from `last_used`: it goes to the end of its kind."""

@@ -13,7 +13,7 @@
 --   sent     id, token, lease ms      -> 1 | 0 if the claim is lost
 --   finish   id, token, state, retention ms, field, value ...   -> 1 | 0 if the claim is lost
 --   retry    id, token, delay ms, look first '1' or '', field, value ...   -> 1 | 0
---   release  id, token                -> 1 | 0      no attempt spent
+--   release  id, token, look first '1' or '', again after ms   -> 1 | 0      no attempt spent
 --   due      how many, lock ms, again after ms      -> id, lane, ...     due retries, and jobs of dead workers
 -- A command that is repeated because its reply was lost does no harm: the token says who asked before.
 --
@@ -259,15 +259,16 @@ local function retry(id, token, delay, look)
   return 1
 end
 
-local function release(id, token)
+local function release(id, token, look, again_after)
   local job = held(id, token)
   if not job then
     local done = load(id)
     return (done and done.token == token and done.state == 'queued') and 1 or 0
   end
   move(job, id, 'queued')
-  redis.call('HSET', key(id), 'attempts', math.max(job.attempts - 1, 0), 'sent', '')
-  redis.call('ZREM', base .. ':retries', id)
+  redis.call('HSET', key(id), 'attempts', math.max(job.attempts - 1, 0), 'sent', '',
+    'look', (look == '1' or job.look) and '1' or '')
+  redis.call('ZADD', base .. ':retries', whole(now + again_after), id) -- if its nudge should get lost
   return 1
 end
 
@@ -307,7 +308,7 @@ elseif command == 'finish' then
 elseif command == 'retry' then
   reply = retry(ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6])
 elseif command == 'release' then
-  reply = release(ARGV[3], ARGV[4])
+  reply = release(ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6]))
 elseif command == 'due' then
   reply = due(tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]))
 else

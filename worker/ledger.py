@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from worker.errors import NextStep
 from worker.jobs import JobKey, JobState, Lane, WarRoom, WarRoomJob
 from worker.records import Claim, Entered, Progress, Record
 
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
     from worker.errors import FlashdutyError
     from worker.redis_store import RedisStore
 
-LEASE_MS: Final = 150_000
-"""How long a claim holds without news: longer than the longest call (look, slot, create: 40 + 10 + 40 s)."""
+LEASE_MS: Final = 180_000
+"""How long a claim holds without news: longer than what may follow one another, create, list and detail, 44 s each."""
 
 NUDGE_AGAIN_MS: Final = 60_000
 """A due retry that was nudged and not claimed for this long is nudged again."""
@@ -95,7 +96,10 @@ class Ledger:
 
     def failed(self, claim: Claim, error: FlashdutyError, reason: str) -> bool:
         """Ends the job as a dead letter; False if the claim is lost."""
-        return self._finish(claim, JobState.FAILED, {**_error_fields(error), "message": reason})
+        fields = {**_error_fields(error), "message": reason}
+        if error.next_step is NextStep.LOOK_FIRST:
+            fields["look"] = "1"  # for whoever queues it again
+        return self._finish(claim, JobState.FAILED, fields)
 
     def retry(self, claim: Claim, error: FlashdutyError, delay_s: float, *, look_first: bool) -> bool:
         """Puts the job aside until it is due; False if the claim is lost."""
@@ -103,9 +107,10 @@ class Ledger:
         delay_ms, look = round(delay_s * 1000), "1" if look_first else ""
         return bool(self._call("retry", _short(claim.job_id), claim.token, delay_ms, look, *fields))
 
-    def release(self, claim: Claim) -> bool:
+    def release(self, claim: Claim, *, look_first: bool = False) -> bool:
         """Gives the job back to its line without an attempt spent; False if the claim is lost."""
-        return bool(self._call("release", _short(claim.job_id), claim.token))
+        look = "1" if look_first else ""
+        return bool(self._call("release", _short(claim.job_id), claim.token, look, NUDGE_AGAIN_MS))
 
     def take_due(self, most: int, every_ms: int) -> list[tuple[str, Lane]]:
         """At most `most` jobs to nudge, queued again: due retries, and claims whose lease ended (the worker died).

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from worker.errors import FlashdutyError, NextStep, NoMoreSlots, OutcomeUnknown, RoomGone, WarroomsError
 from worker.jobs import JobState, Lane, WarRoom, WarRoomJob
-from worker.retry_policy import GiveUp, TryAgainIn, decide
+from worker.retry_policy import MAX_ATTEMPTS, GiveUp, TryAgainIn, decide
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,13 +41,14 @@ class Ledger(Protocol):
     def has_room(self, claim: Claim, state: JobState, room: WarRoom, request_id: str) -> bool: ...  # noqa: D102
     def failed(self, claim: Claim, error: FlashdutyError, reason: str) -> bool: ...  # noqa: D102
     def retry(self, claim: Claim, error: FlashdutyError, delay_s: float, *, look_first: bool) -> bool: ...  # noqa: D102
-    def release(self, claim: Claim) -> bool: ...  # noqa: D102
+    def release(self, claim: Claim, *, look_first: bool = False) -> bool: ...  # noqa: D102
 
 
 class Slots(Protocol):
     """The part of the account's slots that this needs."""
 
-    def take(self, lane: Lane) -> Slot: ...  # noqa: D102
+    def take(self, lane: Lane, asked: Callable[[], None] = ...) -> Slot: ...  # noqa: D102
+    def in_time(self, slot: Slot) -> bool: ...  # noqa: D102
     def give_back(self, slot: Slot) -> None: ...  # noqa: D102
     def pause(self, retry_after_s: float | None) -> float: ...  # noqa: D102
 
@@ -123,26 +124,37 @@ class OpenWarRoom:
         Raises:
             QueueUnavailable: Redis is away and this worker does not hold any longer.
         """
-        record = self._ledger.record(nudged.id)
-        if record is None:  # a foreign client's message: the record begins here
-            self._ledger.enqueue([nudged], nudged.batch)
-        elif record.state.finished or record.state is JobState.RETRYING:
+        job = self._job(nudged)
+        if job is None:
             asked()
             return Report(Outcome.NOTHING_TO_DO)
-        job = record.job if record else nudged
         try:
-            slot = self._slots.take(job.lane)
+            slot = self._slots.take(job.lane, asked)
         except NoMoreSlots:
             return Report(Outcome.BACK_IN_LINE)
-        finally:
-            asked()
         claim = self._ledger.claim(job.id, self._worker)
         if claim is None or isinstance(claim, JobState):
             self._slots.give_back(slot)
             return Report(Outcome.NOTHING_TO_DO)
         return self._attempt(job, claim, slot)
 
+    def _job(self, nudged: WarRoomJob) -> WarRoomJob | None:
+        record = self._ledger.record(nudged.id)
+        if record is None:  # a foreign client's message: the record begins here
+            self._ledger.enqueue([nudged], nudged.batch)
+            return nudged
+        if record.state.finished or record.state is JobState.RETRYING:
+            return None
+        if nudged.lane is Lane.URGENT and record.job.lane is Lane.BULK:  # a foreign client is in a hurry now
+            self._ledger.enqueue([nudged], nudged.batch)
+            return record.job.model_copy(update={"lane": Lane.URGENT})
+        return record.job
+
     def _attempt(self, job: WarRoomJob, claim: Claim, slot: Slot) -> Report:
+        if claim.attempt > MAX_ATTEMPTS:
+            self._slots.give_back(slot)
+            ended = OutcomeUnknown("the worker ended in the middle of every attempt", code="WorkerLost")
+            return self._settle(claim, slot, ended)
         try:
             return self._open(job, claim, slot)
         except _ClaimLost:
@@ -161,19 +173,27 @@ class OpenWarRoom:
             return self._settle(claim, slot, defect)
 
     def _open(self, job: WarRoomJob, claim: Claim, slot: Slot) -> Report:
+        self._check(slot)
         if claim.look_first:
             found = self._look(job)
             if found is not None:
                 return self._has_room(claim, slot, JobState.FOUND, *found)
-            ours = self._slots.take(job.lane)
+            slot = self._slots.take(job.lane)
             if not self._ledger.mark_sent(claim):
-                self._slots.give_back(ours)
+                self._slots.give_back(slot)
                 raise _ClaimLost
+            self._check(slot)
         try:
             reply = self._api.create(job)
         except RoomGone as gone:
             return self._look_once(job, claim, slot, gone)
         return self._has_room(claim, slot, JobState.OPENED, reply.value, reply.request_id)
+
+    def _check(self, slot: Slot) -> None:
+        """Redis may have let us wait since the slot came; a call that goes out too late breaks the limit."""
+        if not self._slots.in_time(slot):
+            self._slots.give_back(slot)
+            raise NoMoreSlots("the slot is too old")
 
     def _look(self, job: WarRoomJob) -> tuple[WarRoom, str] | None:
         """The incident's living room and the request id, if it has one.
@@ -195,28 +215,37 @@ class OpenWarRoom:
 
     def _settle(self, claim: Claim, slot: Slot, error: FlashdutyError) -> Report:
         if error.next_step is NextStep.WAIT:
-            paused_s = self._slots.pause(error.retry_after_s)
-            self._ledger.release(claim)
-            return Report(Outcome.BACK_IN_LINE, claim.attempt, slot.waited_s, error, paused_s)
+            return self._wait(claim, slot, error)
         match decide(claim.attempt, error, self._jitter()):
             case TryAgainIn(delay_s, look_first):
-                self._ledger.retry(claim, error, delay_s, look_first=look_first)
-                return Report(Outcome.RETRYING, claim.attempt, slot.waited_s, error, delay_s)
+                kept = self._ledger.retry(claim, error, delay_s, look_first=look_first)
+                report = Report(Outcome.RETRYING, claim.attempt, slot.waited_s, error, delay_s)
             case GiveUp(reason):
-                self._ledger.failed(claim, error, reason)
-                return Report(Outcome.FAILED, claim.attempt, slot.waited_s, error)
+                kept = self._ledger.failed(claim, error, reason)
+                report = Report(Outcome.FAILED, claim.attempt, slot.waited_s, error)
+        return report if kept else Report(Outcome.NOTHING_TO_DO, claim.attempt)
+
+    def _wait(self, claim: Claim, slot: Slot, error: FlashdutyError, *, look_first: bool = False) -> Report:
+        """A 429 pauses the account for every worker, and costs this job no attempt."""
+        paused_s = self._slots.pause(error.retry_after_s)
+        self._ledger.release(claim, look_first=look_first)
+        return Report(Outcome.BACK_IN_LINE, claim.attempt, slot.waited_s, error, paused_s)
 
     def _look_once(self, job: WarRoomJob, claim: Claim, slot: Slot, gone: RoomGone) -> Report:
         """Success without a room, as documented when the group was deleted: look whether one lives all the same."""
         try:
             self._slots.take(job.lane)
             found = self._look(job)
+        except NoMoreSlots:
+            self._ledger.release(claim, look_first=True)
+            return Report(Outcome.BACK_IN_LINE, claim.attempt)
         except FlashdutyError as error:
             if error.next_step is NextStep.WAIT:
-                raise
+                return self._wait(claim, slot, error, look_first=True)
             raise OutcomeUnknown(f"{gone.message}; looking for it failed: {error}", code=gone.code) from error
         if found is not None:
             return self._has_room(claim, slot, JobState.FOUND, *found)
         reason = f"{gone}. {gone.hint}"
-        self._ledger.failed(claim, gone, reason)
+        if not self._ledger.failed(claim, gone, reason):
+            raise _ClaimLost
         return Report(Outcome.FAILED, claim.attempt, slot.waited_s, gone)

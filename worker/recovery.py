@@ -11,16 +11,17 @@ import math
 import threading
 from typing import TYPE_CHECKING, Final
 
-from worker.celery_app import app, publish
+from worker.celery_app import again_queue, app, publish
 from worker.errors import WarroomsError
-from worker.jobs import Lane
 
 if TYPE_CHECKING:
     from worker.bootstrap import AccountDesk, Runtime
+    from worker.redis_store import RedisStore
 
 log = logging.getLogger(__name__)
 
 EVERY_S: Final = 0.5
+SOON_S: Final = 2.0
 
 
 class Recovery:
@@ -42,25 +43,28 @@ class Recovery:
         while not self._runtime.stopping.wait(EVERY_S):
             for desk in self._runtime.desks.values():
                 try:
-                    queue_due(desk)
+                    queue_due(desk, self._runtime.store)
                 except WarroomsError as error:
                     log.warning("cannot queue retries: %s", error)
                 except Exception:
                     log.exception("cannot queue retries of %s", desk.account.name)
 
 
-def queue_due(desk: AccountDesk) -> int:
-    """Nudges the account's retries that are due; not more than it can serve until the next look.
+def queue_due(desk: AccountDesk, store: RedisStore) -> int:
+    """Nudges the account's jobs that are due; not more than it can serve soon, the ones nudged before included.
 
     Returns:
         How many were nudged.
     """
-    most = math.ceil(desk.account.plan.rate_per_s * EVERY_S) + 1
+    soon = math.ceil(desk.account.plan.rate_per_s * SOON_S)
+    most = soon - store.length(again_queue(desk.account.name))
+    if most <= 0:
+        return 0
     due = desk.ledger.take_due(most, every_ms=round(EVERY_S * 900))
     if due:
         with app.producer_pool.acquire(block=True) as producer:
             for job_id, _lane in due:
                 record = desk.ledger.record(job_id)
                 if record is not None:
-                    publish(producer, record.job, Lane.URGENT, retry=True)
+                    publish(producer, record.job, again=True)
     return len(due)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from contextlib import contextmanager
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -15,7 +16,7 @@ from redis.retry import Retry
 from worker.errors import QueueUnavailable, SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
 T = TypeVar("T")
 
@@ -25,16 +26,24 @@ SCHEMES: Final = ("redis://", "rediss://", "unix://")
 PLACE_UNREADABLE: Final = "(unreadable address)"
 
 
+Hold = Callable[[int, QueueUnavailable], bool]
+
+
+def never(_tries: int, _error: QueueUnavailable) -> bool:
+    """The `hold` of a producer: it fails at once and says so."""
+    return False
+
+
 class RedisStore:
     """A Redis database, its scripts and its errors. Thread-safe; connects on first use.
 
     Args:
         url: `redis://`, `rediss://` or `unix://`; its password never shows in an error or a repr.
-        hold: called with the number of failed tries (from 1) when Redis is away; True means try again. Workers
+        hold: called with the number of failed tries (from 1) and why, when Redis is away; True: try again. Workers
             pass one that waits: they hold, they never go on without the shared bucket. Producers fail at once.
     """
 
-    def __init__(self, url: str, *, hold: Callable[[int], bool] = lambda _tries: False) -> None:
+    def __init__(self, url: str, *, hold: Hold = never) -> None:
         self.place = place_of(url)
         self._hold = hold
         try:
@@ -78,7 +87,7 @@ class RedisStore:
                     return call()
             except QueueUnavailable as error:
                 tries += 1
-                if not error.passing or not self._hold(tries):
+                if not self._hold(tries, error):
                     raise
 
     @contextmanager
@@ -103,6 +112,14 @@ class RedisStore:
         else:
             return
         raise QueueUnavailable(problem, passing=passing)
+
+    def length(self, queue: str) -> int:
+        """How many messages stand in a queue.
+
+        Raises:
+            QueueUnavailable: Redis does not answer or refuses.
+        """
+        return self.held(lambda: self.client.llen(queue))
 
     def ping(self) -> None:
         """One round trip.

@@ -128,7 +128,7 @@ class Settings(BaseSettings):
     app_key_file: OptionalPath = Field(None, validation_alias="FLASHDUTY_APP_KEY_FILE")
     integration_id: OptionalId = Field(None, validation_alias="FLASHDUTY_INTEGRATION_ID")
     rates: str = Field(DEFAULT_RATES, validation_alias="WARROOMS_RATES")
-    spread_s: float = Field(0.25, ge=0, le=10, validation_alias="WARROOMS_SPREAD_S")
+    spread_s: float = Field(0.25, ge=0.05, le=10, validation_alias="WARROOMS_SPREAD_S")
     accounts_file: OptionalPath = Field(None, validation_alias="WARROOMS_ACCOUNTS_FILE")
     concurrency: int = Field(64, ge=1, le=1024, validation_alias="WARROOMS_CONCURRENCY")
     retention_days: float = Field(7, gt=0, le=3650, validation_alias="WARROOMS_RETENTION_DAYS")

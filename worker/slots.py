@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 from worker.errors import NoMoreSlots
@@ -12,6 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from worker.jobs import Lane
+
+log = logging.getLogger(__name__)
+
+LATE_IN_A_ROW: Final = 3
+"""So many late awakenings for one job are no accident."""
 
 LONGEST_HOLD_S: Final = 10.0
 """A job is held in a worker through no pause longer than this: it goes back to its line and the gate waits for it.
@@ -61,10 +68,17 @@ class Bucket(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """The right to make one call now."""
+    """The right to make one call now.
+
+    Args:
+        receipt: gives it back if it is not used.
+        waited_s: how long it took to come.
+        send_by: when it is too late to use it, in monotonic seconds.
+    """
 
     receipt: str
     waited_s: float
+    send_by: float = field(default=math.inf, compare=False)
 
 
 class Slots:
@@ -93,27 +107,39 @@ class Slots:
         self._learn = learn
         self._clock = clock
 
-    def take(self, lane: Lane) -> Slot:
+    def take(self, lane: Lane, asked: Callable[[], None] = lambda: None) -> Slot:
         """Waits until the next call of the account may go out.
+
+        Args:
+            lane: the job's line.
+            asked: called once the bucket has been asked, before any waiting.
 
         Raises:
             NoMoreSlots: the worker is stopping, or the account is paused for long.
             QueueUnavailable: Redis is away and the worker does not hold any longer.
         """
         began = self._clock()
-        ticket = False
+        ticket, late = False, 0
         while True:
-            asked = self._clock()
+            asked_at = self._clock()
             reply = self._bucket.acquire(lane, ticket=ticket)
             self._learn(reply.lines)
+            asked()
             if isinstance(reply, Reserved):
-                if self._in_time(asked, reply):
-                    return Slot(reply.receipt, self._clock() - began)
+                send_by = asked_at + reply.wait_s + self._latest_s
+                if self._woke_by(send_by, reply):
+                    return Slot(reply.receipt, self._clock() - began, send_by)
+                late += 1
+                self._slow_down(late)
             elif reply.lines.pause_s > LONGEST_HOLD_S:
                 raise NoMoreSlots(f"the account is paused for another {reply.lines.pause_s:.0f} s")
             elif self._sleep(reply.wait_s):
                 raise NoMoreSlots("this worker is stopping")
             ticket = True
+
+    def in_time(self, slot: Slot) -> bool:
+        """Whether the slot may still be used: what comes between it and the call may take its time too."""
+        return self._clock() <= slot.send_by
 
     def give_back(self, slot: Slot) -> None:
         """Returns a slot that was not used."""
@@ -125,13 +151,23 @@ class Slots:
         self._learn(Lines(left_s, left_s, left_s))
         return left_s
 
-    def _in_time(self, asked: float, reserved: Reserved) -> bool:
+    def _woke_by(self, send_by: float, reserved: Reserved) -> bool:
         # The slot lies between asked + wait and now + wait: sleep by the later, judge by the earlier.
         stopping = self._sleep(reserved.wait_s) if reserved.wait_s > 0 else False
-        late_s = self._clock() - asked - reserved.wait_s
-        if stopping or late_s > self._latest_s:
-            self._bucket.refund(reserved.receipt)
-            if stopping:
-                raise NoMoreSlots("this worker is stopping")
-            return False
-        return True
+        if not stopping and self._clock() <= send_by:
+            return True
+        self._bucket.refund(reserved.receipt)
+        if stopping:
+            raise NoMoreSlots("this worker is stopping")
+        return False
+
+    def _slow_down(self, late: int) -> None:
+        """A machine that never wakes in time must not spin on the bucket; and somebody should know."""
+        if late < LATE_IN_A_ROW:
+            return
+        if late == LATE_IN_A_ROW:
+            log.warning(
+                "this machine wakes more than %g s late: too busy, or WARROOMS_SPREAD_S too small", self._latest_s
+            )
+        if self._sleep(self._latest_s):
+            raise NoMoreSlots("this worker is stopping")

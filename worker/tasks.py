@@ -6,12 +6,16 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+import redis
 import structlog
 from celery import bootsteps, signals
+from celery.exceptions import Reject
+from kombu.exceptions import LimitExceeded
 
 from worker import bootstrap, logs
 from worker.celery_app import TASK, app, declare_queues, publish
 from worker.errors import InvalidJob, QueueUnavailable, SettingsError
+from worker.gate import GATE
 from worker.jobs import Lane, WarRoomJob
 from worker.open_war_room import Outcome, Report
 from worker.recovery import Recovery
@@ -26,6 +30,8 @@ if TYPE_CHECKING:
 EXIT_SETTINGS: Final = 2
 EXIT_UNREACHABLE: Final = 3
 GATE_TICK_S: Final = 0.05
+PUBLISH_S: Final = 5.0
+REFUSED_S: Final = 1.0
 
 log = structlog.get_logger("warrooms")
 _runtime: Runtime | None = None
@@ -51,13 +57,23 @@ def open_war_room(self: Any, **fields: Any) -> str:  # noqa: ANN401
     except InvalidJob as error:
         log.error("this message is no job", task_id=self.request.id, queue=queue, error=str(error))  # noqa: TRY400
         raise  # for Celery's events; `throws` spares the log its traceback
+    except QueueUnavailable as error:  # only a worker that must stop gives up holding
+        log.warning("left in its queue", task_id=self.request.id, error=str(error))
+        raise Reject(requeue=True) from None
     finally:
         asked()
-    if report.outcome is Outcome.BACK_IN_LINE:
-        with app.producer_pool.acquire(block=True) as producer:
-            publish(producer, job, Lane.URGENT, retry=True)
     _say(job, report, time.monotonic() - began)
+    if report.outcome is Outcome.BACK_IN_LINE:
+        _back_in_line(job)
     return report.outcome.value
+
+
+def _back_in_line(job: WarRoomJob) -> None:
+    try:
+        with app.producer_pool.acquire(block=True, timeout=PUBLISH_S) as producer:
+            publish(producer, job, again=True)
+    except (*app.connection_for_write().connection_errors, LimitExceeded):
+        raise Reject(requeue=True) from None  # then its own message stays, at the end of its line
 
 
 def _read(here: Runtime, fields: dict[str, Any]) -> tuple[AccountDesk, WarRoomJob]:
@@ -123,24 +139,38 @@ def _nothing() -> None:
 
 
 class JunkGuard(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Drops what stands in a queue and is no message: kombu would let one line of junk end the worker."""
+    """Drops what stands in a queue and is no message, and holds when Redis refuses: both would end the worker."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
     def start(self, parent: Any) -> None:  # noqa: ANN401
         """Wraps the channel's reading of a reply; each connection brings a new channel."""
-        handlers = getattr(parent.task_consumer.channel, "handlers", {})
+        channel = parent.task_consumer.channel
+        handlers = getattr(channel, "handlers", {})
         if "BRPOP" in handlers:
-            handlers["BRPOP"] = _without_junk(handlers["BRPOP"])
+            handlers["BRPOP"] = _without_junk(channel, handlers["BRPOP"])
 
 
-def _without_junk(read: Any) -> Any:  # noqa: ANN401
+def _newest(channel: Any) -> Any:  # noqa: ANN401
+    return next(reversed(channel.qos._delivered), None)  # noqa: SLF001 - tests/contracts watches it
+
+
+def _without_junk(channel: Any, read: Any) -> Any:  # noqa: ANN401
     def guarded() -> None:
+        last = _newest(channel)
         try:
             read()
         except (ValueError, TypeError, LookupError, AttributeError) as error:
             # Its text stays out of the log: whoever pushed it may have put anything into it.
             log.error("dropped what is no message from a queue", reason=type(error).__name__)  # noqa: TRY400
+            GATE.dropped()
+            if _newest(channel) != last:  # it got as far as a delivery: it would come back, and hold a thread's place
+                channel.basic_reject(_newest(channel), requeue=False)
+        except redis.ResponseError as error:  # READONLY after a failover, OOM, MISCONF: Celery would end the worker
+            log.error("Redis refuses; connecting anew", error=str(error))  # noqa: TRY400
+            channel.client.connection.disconnect()
+            time.sleep(REFUSED_S)  # in the consumer's thread, which has nothing else to do
+            raise redis.ConnectionError("Redis refuses") from None
 
     return guarded
 

@@ -13,13 +13,14 @@ from producers.cli.exits import BadInput
 from producers.parsing import Defaults, shown
 from worker.jobs import BATCH_PATTERN, Lane
 from worker.ledger import Ledger
-from worker.redis_store import RedisStore
+from worker.redis_store import Hold, RedisStore, never
 from worker.settings import Settings
 from worker.token_bucket import TokenBucket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
+    from worker.errors import QueueUnavailable
     from worker.records import Progress, Record
     from worker.settings import Account
 
@@ -37,12 +38,12 @@ class Desk:
     bucket: TokenBucket
 
 
-def open_desks(account: str | None, *, hold: Callable[[int], bool] = lambda _tries: False) -> Sequence[Desk]:
+def open_desks(account: str | None, *, hold: Hold = never) -> Sequence[Desk]:
     """The desk of the account, or of all of them; Redis has answered once.
 
     Args:
         account: the account's name; None means all.
-        hold: whether to ask Redis again after so many failed tries.
+        hold: whether to ask Redis again; see RedisStore.
 
     Raises:
         BadInput: no such account.
@@ -76,8 +77,10 @@ class Patience:
         self._quiet = quiet
         self._until_s = 0.0
 
-    def __call__(self, tries: int) -> bool:
+    def __call__(self, tries: int, error: QueueUnavailable) -> bool:
         """Sleeps a second and answers whether to ask again."""
+        if not error.passing:
+            return False
         if tries == 1:
             self._until_s = time.monotonic() + PATIENCE_S
             if not self._quiet:

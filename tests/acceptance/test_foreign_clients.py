@@ -139,6 +139,8 @@ def test_what_is_no_job_is_said_in_the_log_and_the_worker_goes_on(
     house.assert_counters_balance(job)
 
 
+THREADS: Final = 64  # of a worker, as celeryconfig.py has it
+
 JUNK: Final = (
     "not json",
     "[]",
@@ -159,6 +161,19 @@ def test_junk_in_a_queue_is_dropped_and_stops_nobody(house: House) -> None:
     assert house.log().count("is no message") - before == 2 * len(JUNK)
     house.assert_one_room_each(*jobs)
     house.assert_counters_balance(*jobs)
+
+
+def test_messages_without_what_celery_needs_hold_no_thread(house: House) -> None:
+    """They get as far as a delivery; more of them than there are threads must not stop a worker."""
+    nameless = json.loads(_by_hand({"incident_id": "f" * 24}))
+    del nameless["headers"]["id"]
+    nameless = json.dumps(nameless)
+    house.stack.redis.lpush("warrooms.default", *[nameless] * (THREADS * len(house.stack.workers) + 2))
+    jobs = house.jobs(2)
+    house.open(*jobs)
+    house.idle()
+    assert house.stack.redis.zcard("unacked_index") == 0
+    house.assert_one_room_each(*jobs)
 
 
 def _problems(log: str) -> list[dict[str, Any]]:

@@ -437,7 +437,26 @@ def test_a_job_marked_as_sent_is_not_nudged_before_its_new_lease_ends(desk: Desk
     assert _come_due(desk) == []
 
 
-@pytest.mark.parametrize("end", [opened, failed, released], ids=lambda state: state.__name__)
+def test_a_job_given_back_whose_nudge_got_lost_is_nudged_again(desk: Desk) -> None:
+    released(desk)
+    desk.clock.forward(NUDGE_AGAIN_MS / 1000 - 1)
+    assert _come_due(desk) == []
+    desk.clock.forward(1)
+    assert _come_due(desk) == [(JOB.id, Lane.BULK)]
+
+
+def test_a_job_given_back_may_have_to_look_first(desk: Desk) -> None:
+    desk.ledger.release(opening(desk), look_first=True)
+    assert desk.claim().look_first
+
+
+def test_a_dead_letter_whose_last_outcome_is_unknown_looks_first_when_it_is_enqueued_again(desk: Desk) -> None:
+    desk.ledger.failed(opening(desk), TIMEOUT, "after 6 attempts")
+    desk.ledger.enqueue([JOB])
+    assert desk.claim().look_first
+
+
+@pytest.mark.parametrize("end", [opened, failed], ids=lambda state: state.__name__)
 def test_a_job_that_is_done_with_is_not_nudged(desk: Desk, end: State) -> None:
     end(desk)
     desk.clock.forward(LEASE_MS / 1000 + 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +16,7 @@ from worker.gate import Gate
 from worker.jobs import JobState, Lane, WarRoomJob
 from worker.ledger import LEASE_MS, NUDGE_AGAIN_MS, Ledger
 from worker.records import Claim
-from worker.recovery import EVERY_S, Recovery, queue_due
+from worker.recovery import SOON_S, Recovery, queue_due
 from worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from worker.redis_store import RedisStore
 
 URGENT: Final = "warrooms.default.urgent"
+AGAIN: Final = "warrooms.default.again"
 TIMEOUT: Final = OutcomeUnknown("no answer", code="Timeout")
 
 
@@ -65,11 +67,12 @@ def put_aside(ledger: Ledger, job: WarRoomJob, delay_s: float = 5.0) -> None:
 def look(desk: AccountDesk, store: RedisStore) -> int:
     """Looks, when nobody else has just looked."""
     store.client.delete("warrooms:{default}:nudged")
-    return queue_due(desk)
+    return queue_due(desk, store)
 
 
 def nudged(store: RedisStore) -> list[str]:
-    return [json.loads(raw)["headers"]["id"] for raw in reversed(store.client.lrange(URGENT, 0, -1))]
+    queues = (URGENT, AGAIN)
+    return [json.loads(raw)["headers"]["id"] for q in queues for raw in reversed(store.client.lrange(q, 0, -1))]
 
 
 def test_nothing_due_publishes_nothing(desk: AccountDesk, clock: Clock, store: RedisStore) -> None:
@@ -108,30 +111,32 @@ def test_a_job_whose_worker_died_is_queued_again(desk: AccountDesk, clock: Clock
 def test_not_more_is_nudged_than_can_be_served_until_the_next_look(
     desk: AccountDesk, clock: Clock, store: RedisStore
 ) -> None:
-    for n in range(1, 21):
+    for n in range(1, 101):
         put_aside(desk.ledger, default_job(n))
     clock.forward(5)
     at_once = look(desk, store)
-    assert desk.account.plan.rate_per_s * EVERY_S <= at_once < 10
-    while look(desk, store):
-        pass
-    assert len(set(nudged(store))) == len(nudged(store)) == 20
+    assert at_once == math.ceil(desk.account.plan.rate_per_s * SOON_S)
+    assert look(desk, store) == 0  # while nobody fetches them
+    while nudged(store):
+        store.client.delete(AGAIN)
+        at_once += look(desk, store)
+    assert at_once == 100
 
 
 def test_workers_that_look_at_the_same_time_nudge_once(desk: AccountDesk, clock: Clock, store: RedisStore) -> None:
-    for n in range(1, 21):
+    for n in range(1, 101):
         put_aside(desk.ledger, default_job(n))
     clock.forward(5)
-    assert queue_due(desk) > 0
-    assert queue_due(desk) == 0
-    assert len(nudged(store)) < 10
+    assert queue_due(desk, store) > 0
+    assert queue_due(desk, store) == 0
+    assert len(nudged(store)) < 100
 
 
 def test_a_nudge_that_was_lost_is_sent_again(desk: AccountDesk, clock: Clock, store: RedisStore) -> None:
     put_aside(desk.ledger, default_job())
     clock.forward(5)
     look(desk, store)
-    store.client.delete(URGENT)
+    store.client.delete(URGENT, AGAIN)
     clock.forward(NUDGE_AGAIN_MS / 1000)
     assert look(desk, store) == 1
     assert nudged(store) == [default_job().id]
@@ -166,9 +171,9 @@ def test_a_workers_thread_looks_after_all_accounts_whatever_becomes_of_one(
     put_aside(good.ledger, default_job(1), delay_s=0)
     recovery = Recovery(replace(runtime, desks={"bad": bad, "default": good}))
     recovery.start()
-    assert store.client.brpop([URGENT], timeout=5)
+    assert store.client.brpop([AGAIN], timeout=5)
     put_aside(good.ledger, default_job(2), delay_s=0)
-    assert store.client.brpop([URGENT], timeout=5), "the thread went on after both kinds of trouble"
+    assert store.client.brpop([AGAIN], timeout=5), "the thread went on after both kinds of trouble"
     runtime.stopping.set()
     recovery._thread.join(5)
     assert not recovery._thread.is_alive()

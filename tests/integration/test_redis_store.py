@@ -164,20 +164,25 @@ def test_a_worker_holds_until_redis_is_back(nowhere: str) -> None:
 
 def test_a_worker_that_must_stop_holds_no_longer(nowhere: str) -> None:
     calls: list[int] = []
-    store = RedisStore(f"redis://{nowhere}", hold=lambda tries: tries < 3)
+    store = RedisStore(f"redis://{nowhere}", hold=lambda tries, _error: tries < 3)
     with pytest.raises(QueueUnavailable):
         store.held(_tries(calls, succeed_at=9))
     assert len(calls) == 3
 
 
-def test_nobody_holds_for_what_will_not_pass(guarded: Callable[[str, str], RedisStore], valkey_url: str) -> None:
+def test_whoever_holds_is_told_what_will_not_pass(guarded: Callable[[str, str], RedisStore], valkey_url: str) -> None:
     guarded("desk", PASSWORD)
-    holds: list[int] = []
+    passing: list[bool] = []
+
+    def give_up(_tries: int, error: QueueUnavailable) -> bool:
+        passing.append(error.passing)
+        return False
+
     url = valkey_url.replace("redis://", "redis://desk:wr0ng@")
-    store = RedisStore(url, hold=_holding(holds))
+    store = RedisStore(url, hold=give_up)
     with pytest.raises(QueueUnavailable):
         store.held(store.client.ping)
-    assert holds == []
+    assert passing == [False]
 
 
 def test_a_defect_is_not_held_for(store: RedisStore) -> None:
@@ -185,8 +190,8 @@ def test_a_defect_is_not_held_for(store: RedisStore) -> None:
         store.held(lambda: 1 // 0)
 
 
-def _holding(holds: list[int]) -> Callable[[int], bool]:
-    def hold(tries: int) -> bool:
+def _holding(holds: list[int]) -> Callable[[int, QueueUnavailable], bool]:
+    def hold(tries: int, _error: QueueUnavailable) -> bool:
         holds.append(tries)
         return True
 

@@ -200,3 +200,19 @@ def test_no_more_queues_than_asked_for(here: Desk) -> None:
     assert len(here.cycle.consume(2)) == 2
     assert here.cycle.consume(0) == []
     assert GatedCycle(gate=here.gate).consume(5) == []
+
+
+def test_what_was_in_line_before_is_popped_after_urgent_and_before_bulk() -> None:
+    gate = Gate(clock=lambda: 0.0)
+    gate.add("a", EVERY_S, [("urgent", Lane.URGENT), ("again", Lane.BULK), ("bulk", Lane.BULK)])
+    cycle = GatedCycle(["bulk", "again", "urgent"], gate)
+    turns = [cycle.consume(3) for _ in range(BULK_FIRST_EVERY)]
+    assert turns[0] == ["urgent", "again", "bulk"]
+    assert turns[-1] == ["again", "bulk", "urgent"]
+
+
+def test_what_was_no_message_hides_nothing(here: Desk) -> None:
+    for _ in range(100):
+        here.gate.fetched(A)
+        here.gate.dropped()
+    assert here.gate.shows(A)

@@ -448,3 +448,55 @@ def test_a_claim_lost_while_it_finds_a_room_changes_nothing() -> None:
 
 def void(_: object) -> None:
     """For a lambda that must return nothing."""
+
+
+# --- slots that come too late, crash loops, hurry -----------------------------------------------------------------
+
+
+def test_a_slot_that_is_too_old_after_the_claim_is_not_used() -> None:
+    here = desk()
+    here.slots.late = {"slot 1"}
+    assert here.nudge().outcome is Outcome.BACK_IN_LINE
+    assert here.slots.given_back == ["slot 1"]
+    assert (here.record().state, here.record().attempts) == (JobState.QUEUED, 0)
+
+
+def test_a_slot_that_is_too_old_after_the_look_is_not_used_and_the_next_attempt_looks_again() -> None:
+    here = looking(("list", ()))
+    here.slots.late = {"slot 2"}
+    assert here.nudge().outcome is Outcome.BACK_IN_LINE
+    assert here.slots.given_back == ["slot 2"]
+    assert looks_next(here)
+
+
+def test_a_job_whose_worker_ended_in_every_attempt_is_given_up() -> None:
+    here = desk()
+    for _ in range(MAX_ATTEMPTS):
+        _claim(here)
+        here.clock.forward(LEASE_MS / 1000)
+    report = here.nudge()
+    assert report.outcome is Outcome.FAILED
+    assert here.record().code == "WorkerLost"
+    assert here.slots.given_back == ["slot 1"]
+    here.ledger.enqueue([JOB])
+    assert looks_next(here), "one of those attempts may have opened it"
+
+
+def test_a_429_while_looking_for_a_room_that_is_gone_looks_first_next_time() -> None:
+    here = desk(("create", GONE), ("list", TOO_FAST))
+    assert here.nudge().outcome is Outcome.BACK_IN_LINE
+    assert here.slots.pauses == [7.0]
+    assert looks_next(here)
+
+
+def test_stopping_before_looking_for_a_room_that_is_gone_looks_first_next_time() -> None:
+    here = desk(("create", GONE), slots=FakeSlots(None, STOPPING))
+    assert here.nudge().outcome is Outcome.BACK_IN_LINE
+    assert looks_next(here)
+
+
+def test_a_foreign_message_that_is_urgent_hurries_a_job_that_waits_in_bulk() -> None:
+    here = desk(("create", A_ROOM))
+    OpenWarRoom(here.ledger, here.slots, here.api, worker="w1")(a_job(lane=Lane.URGENT))
+    assert here.slots.taken == [Lane.URGENT]
+    assert here.record().job.lane is Lane.URGENT

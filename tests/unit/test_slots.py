@@ -151,3 +151,33 @@ def test_a_pause_closes_both_lines(asked_s: float | None) -> None:
     here = Desk(pause_left_s=9.0)
     assert here.slots.pause(asked_s) == 9.0
     assert (here.bucket.penalties, here.learned) == ([asked_s], [Lines(9.0, 9.0, 9.0)])
+
+
+def test_a_slot_may_be_used_until_half_the_spread_has_passed() -> None:
+    here = Desk((reserved(0.1),))
+    slot = here.slots.take(Lane.BULK)
+    here.now_s = 100.1 + SPREAD_S / 2
+    assert here.slots.in_time(slot)
+    here.now_s += 0.001
+    assert not here.slots.in_time(slot)
+
+
+def test_the_bucket_has_been_asked_before_any_waiting() -> None:
+    here = Desk((NotYet(5.0, NOW), reserved(0.1)))
+    slept: list[list[float]] = []
+    here.slots.take(Lane.BULK, lambda: slept.append(list(here.slept)))
+    assert slept[0] == []
+
+
+def test_a_machine_that_never_wakes_in_time_slows_down_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    here = Desk(tuple(reserved(0.1, f"r{n}") for n in range(5)))
+    sleep = here._sleep
+
+    def oversleep(seconds: float) -> bool:
+        here.oversleeps_s = SPREAD_S if len(here.bucket.refunded) < 4 else 0.0
+        return sleep(seconds)
+
+    here.slots = Slots(here.bucket, spread_s=SPREAD_S, sleep=oversleep, clock=lambda: here.now_s)
+    assert here.slots.take(Lane.BULK).receipt == "r4"
+    assert here.slept == [0.1, 0.1, 0.1, SPREAD_S / 2, 0.1, SPREAD_S / 2, 0.1]
+    assert caplog.text.count("WARROOMS_SPREAD_S") == 1
