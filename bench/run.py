@@ -71,11 +71,11 @@ PROMISES = (
         lambda r: r[0]["worst_escaped"] <= 3 and r[0]["failed_jobs"] == 0,
     ),
     Promise(
-        "urgent job behind a saturated bulk backlog of 20,000",
+        "urgent job behind a saturated bulk backlog of 20,000 (and behind 1,500 retries that are due)",
         "sent within 1 s (p99 of 50)",
         "urgent",
-        lambda r: f"p99 {r[0]['p99_s']} s, median {r[0]['median_s']} s",
-        lambda r: r[0]["p99_s"] <= 1 and r[0]["jobs"] == 50,
+        lambda r: f"p99 {r[0]['p99_s']} s, median {r[0]['median_s']} s (p99 {r[1]['p99_s']} s)",
+        lambda r: highest(r, "p99_s") <= 1 and lowest(r, "jobs") == 50,
     ),
     Promise(
         "account at 1/s with 5,000 queued beside one at 40/s, one worker",

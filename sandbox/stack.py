@@ -176,7 +176,7 @@ class Stack:
 
     def _waiting_workers(self) -> int:
         clients = self.redis.client_list()
-        return len({c["addr"].rsplit(":", 1)[0] + c["id"] for c in clients if c["cmd"] == "brpop"})
+        return sum(client["cmd"] == "brpop" for client in clients)
 
     def _control(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401
         answer = httpx.request(method, f"{self.api_url}/sandbox/{path}", json=body, timeout=30, trust_env=False)

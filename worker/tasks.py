@@ -11,6 +11,7 @@ import structlog
 from celery import bootsteps, signals
 from celery.exceptions import Reject
 from kombu.exceptions import LimitExceeded
+from kombu.transport.redis import Transport
 
 from worker import bootstrap, logs
 from worker.celery_app import TASK, app, declare_queues, publish
@@ -31,7 +32,6 @@ EXIT_SETTINGS: Final = 2
 EXIT_UNREACHABLE: Final = 3
 GATE_TICK_S: Final = 0.05
 PUBLISH_S: Final = 5.0
-REFUSED_S: Final = 1.0
 
 log = structlog.get_logger("warrooms")
 _runtime: Runtime | None = None
@@ -139,7 +139,7 @@ def _nothing() -> None:
 
 
 class JunkGuard(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Drops what stands in a queue and is no message, and holds when Redis refuses: both would end the worker."""
+    """Drops what stands in a queue and is no message: kombu would let one line of junk end the worker."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
@@ -166,15 +166,12 @@ def _without_junk(channel: Any, read: Any) -> Any:  # noqa: ANN401
             GATE.dropped()
             if _newest(channel) != last:  # it got as far as a delivery: it would come back, and hold a thread's place
                 channel.basic_reject(_newest(channel), requeue=False)
-        except redis.ResponseError as error:  # READONLY after a failover, OOM, MISCONF: Celery would end the worker
-            log.error("Redis refuses; connecting anew", error=str(error))  # noqa: TRY400
-            channel.client.connection.disconnect()
-            time.sleep(REFUSED_S)  # in the consumer's thread, which has nothing else to do
-            raise redis.ConnectionError("Redis refuses") from None
 
     return guarded
 
 
+# READONLY after a failover, OOM, MISCONF, LOADING: Celery would end the worker; so it connects anew until it works.
+Transport.connection_errors = (*Transport.connection_errors, redis.ResponseError)
 app.steps["consumer"].add(GateTick)
 app.steps["consumer"].add(JunkGuard)
 

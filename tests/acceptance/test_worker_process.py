@@ -61,6 +61,22 @@ def test_a_stopped_worker_finishes_its_calls_and_leaves_the_rest_to_the_next(
     assert "Traceback" not in house.log()
 
 
+def test_a_worker_outlives_a_redis_that_refuses_for_a_while(halting: House) -> None:
+    """As in a failover: the server turns into a replica, and back. Celery by itself would end the worker."""
+    house = halting
+    house.fresh()
+    jobs = house.jobs(30)
+    house.enqueue(*jobs)
+    worker = house.stack.start_worker(wait=False)
+    until(lambda: house.progress().with_room >= 2, "some rooms", worker)
+    house.stack.redis.execute_command("REPLICAOF", "127.0.0.1", "1")
+    until(lambda: "read only replica" in worker.log.read_text(), "the worker to notice", worker)
+    house.stack.redis.execute_command("REPLICAOF", "NO", "ONE")
+    house.finish(*jobs)
+    house.assert_one_room_each(*jobs)
+    assert worker.stop() == 0
+
+
 def test_a_killed_workers_jobs_are_opened_by_the_next_and_none_twice(halting: House) -> None:
     house = halting
     house.fresh()
