@@ -5,7 +5,6 @@ columns). What is wrong with one line is a BadLine and the rest goes on; what is
 Blank lines are skipped; so are lines that begin with `#`, in `ids` everywhere, else before the first record.
 
 csv.field_size_limit() is the whole process's, so it stays as it is: a cell beyond it (128 KiB) makes a BadLine.
-Longer than 250 lines until the counted lines (`Source`) move to a file of their own.
 """
 
 from __future__ import annotations

@@ -6,14 +6,12 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-import redis
 import structlog
 from celery import bootsteps, signals
 from celery.exceptions import Reject
 from kombu.exceptions import LimitExceeded
-from kombu.transport.redis import Transport
 
-from worker import bootstrap, logs
+from worker import bootstrap, logs, transport
 from worker.celery_app import TASK, app, declare_queues, publish
 from worker.errors import InvalidJob, QueueUnavailable, SettingsError
 from worker.gate import GATE
@@ -170,8 +168,7 @@ def _without_junk(channel: Any, read: Any) -> Any:  # noqa: ANN401
     return guarded
 
 
-# READONLY after a failover, OOM, MISCONF, LOADING: Celery would end the worker; so it connects anew until it works.
-Transport.connection_errors = (*Transport.connection_errors, redis.ResponseError)
+transport.use()
 app.steps["consumer"].add(GateTick)
 app.steps["consumer"].add(JunkGuard)
 
