@@ -83,7 +83,8 @@ def complain(sentence: str) -> None:
     """Says on stderr what went wrong: `warrooms: …`."""
     if len(sentence) > LONGEST_SENTENCE:
         sentence = sentence[:LONGEST_SENTENCE] + " …"
-    remark(f"{PROGRAM}: {sentence}")
+    for line in f"{PROGRAM}: {sentence}".splitlines():
+        remark(line)
 
 
 def answer_json(value: Mapping[str, object]) -> None:

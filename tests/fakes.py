@@ -99,7 +99,11 @@ class FakeLedger:
             kept.job, kept.attempts, kept.sent, kept.token = job, 0, False, None
             kept.code = kept.message = kept.hint = ""
             kept.status = kept.finished = kept.due = None
-        elif job.lane is Lane.URGENT:
+        elif kept.state in {JobState.QUEUED, JobState.RETRYING} and (job.member_ids or job.add_observers):
+            members = tuple(dict.fromkeys(kept.job.member_ids + job.member_ids))
+            observers = kept.job.add_observers or job.add_observers
+            kept.job = kept.job.model_copy(update={"member_ids": members, "add_observers": observers})
+        if not new and job.lane is Lane.URGENT:
             kept.job = kept.job.model_copy(update={"lane": Lane.URGENT})
         if batch and batch not in kept.batches and len(kept.batches) < MOST_BATCHES:
             kept.batches.append(batch)

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 WINDOW_S: Final = 0.25
 """A queue shows when its next slot is this near: the BRPOP under way (0.1 s), the horizon (0.125 s), and a little."""
 
+BELIEVE_S: Final = 5.0
+"""A long pause is believed so long, then one message may ask again: the pause may have been lifted."""
+
 FORGET_S: Final = 5.0
 """A fetched message that has not asked by then never will: an unknown task, wrong arguments, a revoked job."""
 
@@ -75,7 +78,8 @@ class Gate:
             return
         with self._lock:
             now = self._clock()
-            known.urgent_at, known.bulk_at = now + lines.urgent_s, now + lines.bulk_s
+            known.urgent_at = now + min(lines.urgent_s, BELIEVE_S)
+            known.bulk_at = now + min(lines.bulk_s, BELIEVE_S)
 
     def fetched(self, queue: str) -> None:
         """A message left `queue`; it will ask for a slot in a moment."""

@@ -29,6 +29,7 @@ if not now then
 end
 
 local FINISHED = { opened = true, found = true, failed = true, cancelled = true }
+local WEEK = 7 * 24 * 3600 * 1000
 local MOST_BATCHES = 64 -- of which one job counts in the progress
 
 local function whole(x)
@@ -152,9 +153,19 @@ end
 local function keep(batch, retention)
   local name = base .. ':batch:' .. batch
   redis.call('HSETNX', name, 'created', whole(now))
-  redis.call('PEXPIRE', name, whole(2 * retention)) -- outlives the records it counts
+  local kept = 2 * math.max(retention, WEEK) -- outlives the records it counts, and any backlog
+  redis.call('PEXPIRE', name, whole(kept))
   redis.call('ZADD', base .. ':batches', whole(now), batch)
-  redis.call('ZREMRANGEBYSCORE', base .. ':batches', '-inf', whole(now - 2 * retention))
+  redis.call('ZREMRANGEBYSCORE', base .. ':batches', '-inf', whole(now - kept))
+end
+
+local function invite(id, members, observers)
+  local known = redis.call('HGET', key(id), 'members') or ''
+  local both = (known ~= '' and members ~= '') and (known .. ',' .. members) or (known .. members)
+  redis.call('HSET', key(id), 'members', both)
+  if observers ~= '' then
+    redis.call('HSET', key(id), 'observers', observers)
+  end
 end
 
 local function enqueue()
@@ -172,6 +183,9 @@ local function enqueue()
       if job.state == 'failed' or job.state == 'cancelled' then
         again(job, id, lane, members, observers)
       else
+        if (job.state == 'queued' or job.state == 'retrying') and (members ~= '' or observers ~= '') then
+          invite(id, members, observers)
+        end
         if lane == 'urgent' and job.lane == 'bulk' then
           hurry(job, id)
         end

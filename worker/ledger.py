@@ -181,11 +181,12 @@ def _flat(fields: Mapping[str, str | int]) -> list[str | int]:
 
 def _record(key: JobKey, stored: Mapping[str, str]) -> Record:
     batches = tuple(filter(None, stored.get("batches", "").split(",")))
-    job = WarRoomJob(
+    # Without validating again: what stands in the ledger must be readable, whoever wrote it.
+    job = WarRoomJob.model_construct(
         account=key.account,
         incident_id=key.incident_id,
         integration_id=key.integration_id,
-        member_ids=tuple(int(m) for m in stored.get("members", "").split(",") if m),
+        member_ids=tuple(dict.fromkeys(int(m) for m in stored.get("members", "").split(",") if m)),
         add_observers=stored.get("observers") == "1",
         lane=Lane(stored["lane"]),
         batch=batches[0] if batches else None,

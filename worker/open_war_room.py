@@ -245,7 +245,6 @@ class OpenWarRoom:
             raise OutcomeUnknown(f"{gone.message}; looking for it failed: {error}", code=gone.code) from error
         if found is not None:
             return self._has_room(claim, slot, JobState.FOUND, *found)
-        reason = f"{gone}. {gone.hint}"
-        if not self._ledger.failed(claim, gone, reason):
+        if not self._ledger.failed(claim, gone, str(gone)):
             raise _ClaimLost
         return Report(Outcome.FAILED, claim.attempt, slot.waited_s, gone)

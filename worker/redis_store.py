@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 SOCKET_TIMEOUT_S: Final = 5.0
 HEALTH_CHECK_S: Final = 10
-SCHEMES: Final = ("redis://", "rediss://", "unix://")
+SCHEMES: Final = ("redis://", "rediss://")
 PLACE_UNREADABLE: Final = "(unreadable address)"
 
 
@@ -38,7 +38,7 @@ class RedisStore:
     """A Redis database, its scripts and its errors. Thread-safe; connects on first use.
 
     Args:
-        url: `redis://`, `rediss://` or `unix://`; its password never shows in an error or a repr.
+        url: `redis://` or `rediss://`; its password never shows in an error or a repr.
         hold: called with the number of failed tries (from 1) and why, when Redis is away; True: try again. Workers
             pass one that waits: they hold, they never go on without the shared bucket. Producers fail at once.
     """

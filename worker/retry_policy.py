@@ -41,15 +41,11 @@ def decide(attempt: int, error: FlashdutyError, jitter: float) -> TryAgainIn | G
         jitter: a number in [0, 1), the share of the backoff to wait (full jitter).
     """
     if error.next_step not in {NextStep.RETRY, NextStep.LOOK_FIRST}:
-        return GiveUp(_reason(error))
+        return GiveUp(str(error))
     if attempt >= MAX_ATTEMPTS:
-        return GiveUp(f"{_reason(error)} (after {attempt} attempts)")
+        return GiveUp(f"{error} (after {attempt} attempts)")
     backoff_s = min(CAP_S, BASE_S * 2 ** (attempt - 1))
     look_first = error.next_step is NextStep.LOOK_FIRST
     delay_s = jitter * backoff_s + (SETTLE_S if look_first else 0.0)
     delay_s = max(delay_s, error.retry_after_s or 0.0)
     return TryAgainIn(delay_s, look_first)
-
-
-def _reason(error: FlashdutyError) -> str:
-    return f"{error}. {error.hint[:1].upper()}{error.hint[1:]}." if error.hint else str(error)

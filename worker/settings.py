@@ -25,7 +25,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from worker.errors import SettingsError
@@ -54,6 +54,7 @@ def _empty_is_absent(value: object) -> object:
     return None if value == "" else value
 
 
+VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Z_][A-Z0-9_]*$")]
 OptionalText = Annotated[str | None, BeforeValidator(_empty_is_absent)]
 OptionalPath = Annotated[Path | None, BeforeValidator(_empty_is_absent)]
 OptionalId = Annotated[PositiveInt64 | None, BeforeValidator(_digits), BeforeValidator(_empty_is_absent)]
@@ -78,7 +79,7 @@ class Account(BaseModel):
         """
         key = self._read_file() if self.app_key_file else os.environ.get(self.app_key_env or "", "").strip()
         if not key:
-            source = f"the file {self.app_key_file} is empty" if self.app_key_file else self._unset()
+            source = f"the file {_shown(self.app_key_file)} is empty" if self.app_key_file else self._unset()
             raise SettingsError(f"no app key for account {self.name!r}: {source}")
         return key
 
@@ -92,7 +93,12 @@ class Account(BaseModel):
             return path.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise SettingsError(f"cannot read the app key of account {self.name!r} from {path}: {reason}")
+        raise SettingsError(f"cannot read the app key of account {self.name!r} from {_shown(path)}: {reason}")
+
+
+def _shown(path: Path) -> str:
+    """The path, unless it may be the key itself, put where its file belongs."""
+    return str(path) if len(path.parts) > 1 or path.exists() else "the file that the setting names"
 
 
 class _AccountEntry(BaseModel):
@@ -101,7 +107,7 @@ class _AccountEntry(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     app_key_file: Path | None = None
-    app_key_env: str | None = None
+    app_key_env: VariableName | None = None
     integration_id: PositiveInt64 | None = None
     rates: str = DEFAULT_RATES
 
@@ -121,7 +127,9 @@ class _AccountsFile(BaseModel):
 class Settings(BaseSettings):
     """Everything that can be set from outside; `Settings.load()` reads it once."""
 
-    model_config = SettingsConfigDict(frozen=True, case_sensitive=True, extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(
+        frozen=True, case_sensitive=True, extra="ignore", populate_by_name=True, env_ignore_empty=True
+    )
 
     redis_url: str = Field("redis://localhost:6379/0", validation_alias="REDIS_URL", repr=False)
     base_url: str = Field("https://api.flashcat.cloud", validation_alias="FLASHDUTY_BASE_URL")
@@ -159,7 +167,7 @@ class Settings(BaseSettings):
             return {
                 DEFAULT_ACCOUNT: Account(
                     name=DEFAULT_ACCOUNT,
-                    plan=plan_of(self.rates, spread_us),
+                    plan=_named("WARROOMS_RATES", lambda: plan_of(self.rates, spread_us)),
                     integration_id=self.integration_id,
                     app_key_env="FLASHDUTY_APP_KEY",
                     app_key_file=self.app_key_file,
@@ -169,7 +177,9 @@ class Settings(BaseSettings):
         return {
             name: Account(
                 name=name,
-                plan=_named(name, self.accounts_file, lambda e=entry: plan_of(e.rates, spread_us)),
+                plan=_named(
+                    f"{self.accounts_file}: accounts.{name}.rates", lambda e=entry: plan_of(e.rates, spread_us)
+                ),
                 integration_id=entry.integration_id,
                 app_key_env=entry.app_key_env,
                 app_key_file=entry.app_key_file,
@@ -183,14 +193,14 @@ class Settings(BaseSettings):
         return max(1, round(self.retention_days * 86_400))
 
 
-def _named(name: str, path: Path, make: Any) -> Plan:  # noqa: ANN401
+def _named(where: str, make: Any) -> Plan:  # noqa: ANN401
     try:
         plan: Plan = make()
     except SettingsError as error:
         problem = str(error)
     else:
         return plan
-    raise SettingsError(f"{path}: accounts.{name}.rates: {problem}")
+    raise SettingsError(f"{where}: {problem}")
 
 
 def _read_accounts(path: Path) -> dict[str, _AccountEntry]:
@@ -210,4 +220,8 @@ def _read_accounts(path: Path) -> dict[str, _AccountEntry]:
 def _say(detail: Any) -> str:  # noqa: ANN401
     if detail["type"] == "extra_forbidden":
         return "unknown name"
+    if detail["type"] == "string_pattern_mismatch":
+        return "must be a name in letters, digits and '_'"
+    if detail["type"] == "missing":
+        return "is missing"
     return str(detail["msg"]).removeprefix("Value error, ")

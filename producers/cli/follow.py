@@ -12,6 +12,7 @@ from producers.cli.desks import Patience, batch_progress, failures, known_batch,
 from producers.cli.exits import Exit, Stopped
 from producers.cli.views import failure_lines
 from producers.watching import Sample, Watch, line, result
+from worker.errors import QueueUnavailable
 from worker.jobs import JobState
 
 if TYPE_CHECKING:
@@ -86,6 +87,8 @@ def take_sample(desks: Sequence[Desk], batch: str | None) -> Sample:
     """The watched jobs now."""
     lines = {desk.account.name: desk.ledger.progress() for desk in desks}
     mine = lines if batch is None else batch_progress(desks, batch)
+    if not mine:
+        raise QueueUnavailable(f"batch {batch} is gone from Redis: was its data lost? Hand the jobs in again")
     busy = [desk for desk in desks if desk.account.name in mine and mine[desk.account.name].waiting > 0]
     shared = busy or [desk for desk in desks if desk.account.name in mine]
     return Sample(

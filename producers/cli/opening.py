@@ -14,6 +14,7 @@ from producers.cli.views import record_json, room_link, state_of, to_do
 from producers.parsing import parse_job
 from producers.queue import JobQueue
 from producers.receipt import Receipt, Status
+from worker.errors import QueueUnavailable
 from worker.jobs import JobState, Lane, WarRoomJob
 from worker.settings import Settings
 
@@ -76,7 +77,9 @@ def _finished(job: WarRoomJob, receipt: Receipt, timeout_s: float | None, *, qui
     news = _News(receipt, quiet=quiet)
     while True:
         record = desk.ledger.record(job.id)
-        if record is None or record.state.finished:
+        if record is None:
+            raise QueueUnavailable(f"job {job.id} is gone from Redis: was its data lost? Open it again")
+        if record.state.finished:
             return record
         waited_s = time.monotonic() - began_s
         if timeout_s is not None and waited_s >= timeout_s:

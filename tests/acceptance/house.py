@@ -160,7 +160,7 @@ class House:
     def messages(self, account: str = "default") -> int:
         """Messages in the account's queues and in the workers' hands."""
         redis = self.stack.redis
-        lists = (f"warrooms.{account}", f"warrooms.{account}.urgent")
+        lists = (f"warrooms.{account}", f"warrooms.{account}.again", f"warrooms.{account}.urgent")
         return sum(int(redis.llen(name)) for name in lists) + int(redis.hlen("unacked"))
 
     def idle(self) -> None:

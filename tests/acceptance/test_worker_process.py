@@ -69,9 +69,9 @@ def test_a_worker_outlives_a_redis_that_refuses_for_a_while(halting: House) -> N
     house.enqueue(*jobs)
     worker = house.stack.start_worker(wait=False)
     until(lambda: house.progress().with_room >= 2, "some rooms", worker)
-    house.stack.redis.execute_command("REPLICAOF", "127.0.0.1", "1")
+    house.stack.redis.replicaof("127.0.0.1", 1)
     until(lambda: "read only replica" in worker.log.read_text(), "the worker to notice", worker)
-    house.stack.redis.execute_command("REPLICAOF", "NO", "ONE")
+    house.stack.redis.replicaof("NO", "ONE")
     house.finish(*jobs)
     house.assert_one_room_each(*jobs)
     assert worker.stop() == 0

@@ -149,7 +149,7 @@ def test_a_refused_connection_was_not_sent() -> None:
 
 
 def test_an_unknown_host_was_not_sent() -> None:
-    with calling("http://nobody.invalid") as duty:
+    with calling("https://nobody.invalid") as duty:
         assert type(failure(duty)) is NotSent
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from worker.gate import BULK_FIRST_EVERY, FORGET_S, WINDOW_S, Gate, GatedCycle
+from worker.gate import BELIEVE_S, BULK_FIRST_EVERY, FORGET_S, WINDOW_S, Gate, GatedCycle
 from worker.jobs import Lane
 from worker.slots import Lines
 
@@ -73,12 +73,20 @@ def test_queues_that_nobody_made_known_show(here: Desk) -> None:
 
 
 def test_a_paused_account_is_hidden_until_shortly_before_its_pause_ends(here: Desk) -> None:
-    here.gate.learn("a", Lines(30.0, 30.0, 30.0))
+    here.gate.learn("a", Lines(3.0, 3.0, 3.0))
     assert here.next() == [B_URGENT, B]
-    here.now_s += 30.0 - WINDOW_S
+    here.now_s += 3.0 - WINDOW_S - 0.001
     assert here.next() == [B_URGENT, B]
-    here.now_s += 0.001
+    here.now_s += 0.002
     assert here.next() == [A_URGENT, B_URGENT, A, B]
+
+
+def test_a_long_pause_is_asked_about_now_and_then_since_it_may_have_been_lifted(here: Desk) -> None:
+    here.gate.learn("a", Lines(3600.0, 3600.0, 3600.0))
+    here.now_s += BELIEVE_S - WINDOW_S - 0.001
+    assert not here.gate.shows(A)
+    here.now_s += 0.002
+    assert here.gate.shows(A)
 
 
 def test_the_last_reply_counts(here: Desk) -> None:

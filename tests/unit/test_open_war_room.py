@@ -259,7 +259,8 @@ def test_an_error_that_stays_is_a_dead_letter(error: FlashdutyError) -> None:
 def test_a_dead_letter_tells_what_a_person_can_do() -> None:
     here = desk(("create", REFUSED))
     here.nudge()
-    assert here.record().message == "ResourceNotFound (HTTP 400): no such incident. It does not exist."
+    assert here.record().message == "ResourceNotFound (HTTP 400): no such incident"
+    assert here.record().hint == "it does not exist"
 
 
 @pytest.mark.parametrize("error", [UNSENT, TIMEOUT])
@@ -354,7 +355,7 @@ def test_success_without_a_room_is_never_opened() -> None:
     assert (report.outcome, report.error) == (Outcome.FAILED, GONE)
     record = here.record()
     assert (record.state, record.room, record.code) == (JobState.FAILED, None, "RoomGone")
-    assert record.message.endswith("Was the group deleted?")
+    assert record.hint == "Was the group deleted?"
     assert len(here.slots.taken) == 2
 
 

@@ -54,9 +54,9 @@ def test_the_next_step(
     assert decide(attempt, error(leaf, retry_after_s), jitter) == step
 
 
-def test_a_dead_letter_says_what_a_person_can_do() -> None:
+def test_the_hint_stays_out_of_the_reason_since_the_record_has_it_by_itself() -> None:
     step = decide(1, error(RequestRefused, hint="check the incident"), 0.0)
-    assert step == GiveUp("C (HTTP 500): no. Check the incident.")
+    assert step == GiveUp("C (HTTP 500): no")
 
 
 @given(

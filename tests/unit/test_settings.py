@@ -87,10 +87,9 @@ def test_an_optional_variable_that_is_empty_is_absent(load: Callable[..., Settin
         ("FLASHDUTY_INTEGRATION_ID", "feishu", "valid integer"),
         ("FLASHDUTY_INTEGRATION_ID", str(INT64_MAX + 1), "less than or equal to 9223372036854775807"),
         ("FLASHDUTY_INTEGRATION_ID", "9" * 5000, ""),
-        ("WARROOMS_SPREAD_S", "-0.1", "greater than or equal to 0"),
+        ("WARROOMS_SPREAD_S", "-0.1", "greater than or equal to 0.05"),
         ("WARROOMS_SPREAD_S", "nan", ""),
         ("WARROOMS_SPREAD_S", "11", "less than or equal to 10"),
-        ("WARROOMS_SPREAD_S", "", "valid number"),
         ("WARROOMS_CONCURRENCY", "0", "greater than or equal to 1"),
         ("WARROOMS_CONCURRENCY", "many", "valid integer"),
         ("WARROOMS_RETENTION_DAYS", "0", "greater than 0"),
@@ -111,13 +110,39 @@ def test_all_wrong_variables_are_named_at_once(load: Callable[..., Settings]) ->
         load(WARROOMS_SPREAD_S="x", WARROOMS_CONCURRENCY="y")
 
 
-@pytest.mark.parametrize(
-    "rates", ["", "fast", "50", "50/fortnight", "0/second", "-1/second", "50/second;", "1.5/second"]
-)
+@pytest.mark.parametrize("rates", ["fast", "50", "50/fortnight", "0/second", "-1/second", "50/second;", "1.5/second"])
 def test_rates_that_are_none_are_refused(load: Callable[..., Settings], rates: str) -> None:
     settings = load(WARROOMS_RATES=rates)
-    with pytest.raises(SettingsError):
+    with pytest.raises(SettingsError, match="WARROOMS_RATES"):
         settings.accounts()
+
+
+def test_an_empty_variable_is_an_absent_one(load: Callable[..., Settings]) -> None:
+    assert load(WARROOMS_RATES="", WARROOMS_SPREAD_S="", REDIS_URL="", WARROOMS_CONCURRENCY="") == load()
+
+
+def test_rates_come_in_one_order_however_they_are_written(load: Callable[..., Settings]) -> None:
+    plans = [
+        load(WARROOMS_RATES=rates).accounts()["default"].plan for rates in ("9/second;99/minute", "99/minute;9/second")
+    ]
+    assert plans[0] == plans[1]
+
+
+def test_an_app_key_where_the_name_of_its_variable_belongs_is_not_shown(
+    load: Callable[..., Settings], tmp_path: Path
+) -> None:
+    path = tmp_path / "accounts.toml"
+    path.write_text('[accounts.a]\napp_key_env = "s3cr3t-key"\n')
+    with pytest.raises(SettingsError, match="app_key_env: must be a name") as caught:
+        load(WARROOMS_ACCOUNTS_FILE=str(path)).accounts()
+    assert "s3cr3t" not in str(caught.value)
+
+
+def test_an_app_key_where_its_file_belongs_is_not_shown(load: Callable[..., Settings]) -> None:
+    account = load(FLASHDUTY_APP_KEY_FILE="s3cr3tkey").accounts()["default"]
+    with pytest.raises(SettingsError, match="cannot read the app key") as caught:
+        account.app_key()
+    assert "s3cr3t" not in str(caught.value)
 
 
 def test_settings_do_not_change(load: Callable[..., Settings]) -> None:
@@ -228,7 +253,7 @@ def test_an_accounts_file_has_several_accounts(load_file: Callable[[str], Settin
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "accounts: Field required"),
+        ("", "accounts: is missing"),
         ("[accounts]", "accounts: Dictionary should have at least 1 item"),
         ("accounts = 3", "accounts: "),
         ("[accounts.eu", "not TOML"),

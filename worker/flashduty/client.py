@@ -78,7 +78,7 @@ class Flashduty:
                 "the API reports success, but no room",
                 code="RoomGone",
                 request_id=reply.request_id,
-                hint="was the group deleted in the IM? Close the room in Flashduty, then replay",
+                hint="was the group deleted in the IM? Close the room in Flashduty, then open it again",
             )
         return Reply(reply.value, reply.request_id, reply.latency_s)
 

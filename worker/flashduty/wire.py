@@ -139,6 +139,7 @@ class Wire:
         return OutcomeUnknown(f"the HTTP client failed ({type(error).__name__})", code="ClientFailed")
 
 
+LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _REACH: Final = "check FLASHDUTY_BASE_URL, DNS, and the way out of this network"
 
 
@@ -152,6 +153,8 @@ def checked_base_url(text: str) -> httpx.URL:
         url = httpx.URL(text)
         plain = not url.userinfo and not any(character in "?#" or character.isspace() for character in text)
         if url.scheme in {"http", "https"} and url.host and plain and url.port in {None, *range(1, 65536)}:
+            if url.scheme == "http" and url.host not in LOOPBACK:
+                raise SettingsError("FLASHDUTY_BASE_URL must be https: else the app key crosses the network in clear")
             return url
     raise SettingsError(
         "FLASHDUTY_BASE_URL must be http(s)://host[:port][/prefix], without user, query, fragment or spaces"
