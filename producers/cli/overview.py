@@ -86,7 +86,7 @@ def account_json(view: AccountView) -> dict[str, object]:
             "sustained_per_minute": round(plan.rate_per_s * 60, 1),
         },
         "bucket": {
-            "tokens": list(view.level.tokens),
+            "tokens": [max(0.0, tokens) for tokens in view.level.tokens],
             "next_slot_s": view.level.next_slot_s,
             "pause_s": view.level.lines.pause_s,
         },
