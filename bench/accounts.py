@@ -31,11 +31,12 @@ def main() -> None:
         accounts = Path(folder) / "accounts.toml"
         accounts.write_text(
             "".join(
-                f'[accounts.{name}]\napp_key_env = "KEY_{name}"\nrates = "{rates}"\nintegration_id = {INTEGRATION_ID}\n'
+                f'[accounts.{name}]\napp_key_env = "KEY_{name.upper()}"\n'
+                f'rates = "{rates}"\nintegration_id = {INTEGRATION_ID}\n'
                 for name, rates in RATES.items()
             )
         )
-        keys = {f"KEY_{name}": f"key-{name}" for name in RATES}
+        keys = {f"KEY_{name.upper()}": f"key-{name}" for name in RATES}
         options_of_api = [part for name in RATES for part in ("--app-key", f"key-{name}={name}")]
         with Stack(
             api=("--latency", "uniform:0:2", "--rates", "100000/minute", *options_of_api),

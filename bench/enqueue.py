@@ -67,6 +67,7 @@ def main() -> None:
     import worker.tasks  # noqa: F401, PLC0415 - registers the task for apply_async
 
     with tempfile.TemporaryDirectory() as folder, embedded_redis(Path(folder)) as url:
+        app.conf.broker_url = url
         queue = JobQueue(Settings(redis_url=url, integration_id=INTEGRATION_ID))
         flush = redis.Redis.from_url(url).flushdb
         queue.enqueue_many(jobs(1000))  # both start warm

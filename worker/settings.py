@@ -221,7 +221,7 @@ def _say(detail: Any) -> str:  # noqa: ANN401
     if detail["type"] == "extra_forbidden":
         return "unknown name"
     if detail["type"] == "string_pattern_mismatch":
-        return "must be a name in letters, digits and '_'"
+        return "must be a name: letters, digits and '_', for a variable in capitals"
     if detail["type"] == "missing":
         return "is missing"
     return str(detail["msg"]).removeprefix("Value error, ")
