@@ -27,7 +27,8 @@ def test_workers_outlive_a_redis_that_is_killed_with_messages_in_their_hands(tmp
             for _ in range(2):
                 stack.start_worker()
             queue = JobQueue(Settings(redis_url=url, integration_id=INTEGRATION_ID, rates=RATES))
-            queue.enqueue_many(WarRoomJob(incident_id=f"{n:024x}", integration_id=INTEGRATION_ID) for n in range(JOBS))
+            jobs = [WarRoomJob(incident_id=f"{n:024x}", integration_id=INTEGRATION_ID) for n in range(JOBS)]
+            queue.enqueue_many(jobs)
             until(lambda: stack.stats()["arrivals"] > JOBS / 4, "half of the way")
             os.kill(int(stack.redis.info("server")["process_id"]), signal.SIGKILL)
             until(lambda: not _answers(port), "the old server to be gone")
