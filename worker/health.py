@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 class Sign(StrEnum):
     """What the end of one call says about its account."""
 
-    WELL = "well"  # the API answered as it should, be it a refusal of this job
+    WELL = "well"  # the API did what a job asks for, or refused this job for a reason of its own
+    ANSWERED = "answered"  # it answered a question on the way there
     UNWELL = "unwell"  # no answer, 5xx, not the API's answer
     DENIED = "denied"  # 403
     REFUSED = "refused"  # the account may not call at all
@@ -77,6 +78,8 @@ _SIGNS: Final = {
 }
 
 
-def sign_of(error: FlashdutyError | None) -> Sign | None:
-    """What a call's end says; None if nothing."""
-    return Sign.WELL if error is None else _SIGNS[error.next_step]
+def sign_of(error: FlashdutyError | None, *, done: bool = True) -> Sign | None:
+    """What a call's end says; None if nothing. `done`: whether the job has what it came for, if it was no error."""
+    if error is None:
+        return Sign.WELL if done else Sign.ANSWERED
+    return _SIGNS[error.next_step]

@@ -106,8 +106,8 @@ class Ledger:
         if reply[0] != "claimed":
             self._hands.let_go(asked)
             return JobState(reply[0])
-        _, attempts, look, *request = reply
-        claim = Claim(_job(job.key, *request), token, int(attempts) + 1, bool(look))
+        _, attempts, look, failing_ms, *request = reply
+        claim = Claim(_job(job.key, *request), token, int(attempts) + 1, bool(look), failing_ms / 1000)
         self._hands.take(claim)
         return claim
 

@@ -67,7 +67,7 @@ class Slots(Protocol):
     def in_time(self, slot: Slot) -> bool: ...  # noqa: D102
     def give_back(self, slot: Slot) -> None: ...  # noqa: D102
     def pause(self, retry_after_s: float | None) -> float: ...  # noqa: D102
-    def report(self, slot: Slot, error: FlashdutyError | None) -> Health: ...  # noqa: D102
+    def report(self, slot: Slot, error: FlashdutyError | None = ..., *, done: bool = ...) -> Health: ...  # noqa: D102
 
 
 class Api(Protocol):
@@ -205,10 +205,11 @@ class OpenWarRoom:
             if isinstance(failed.error, RoomGone):
                 return self._look_once(claim, slot, failed.error)
             raise
+        self._slots.report(slot)
         return self._has_room(claim, slot, JobState.OPENED, reply.value, reply.request_id)
 
     def _ask(self, slot: Slot, call: Callable[[], Reply[T]]) -> Reply[T]:
-        """One call; how it ended is told to the account's health."""
+        """One call; an error is told to the account's health here, a success by who knows what it is worth."""
         try:
             reply = call()
         except FlashdutyError as error:
@@ -216,7 +217,6 @@ class OpenWarRoom:
         except SettingsError as error:  # the key's file is gone, say: no call of the account can go out
             ended = AccountRefused(str(error), code="NoAppKey", hint="see to the app key; nothing has to be restarted")
         else:
-            self._slots.report(slot, None)
             return reply
         raise _CallFailed(ended, self._slots.report(slot, ended))
 
@@ -226,10 +226,12 @@ class OpenWarRoom:
         The slot pays for the list; each detail takes one of its own.
         """
         listed = self._ask(slot, lambda: self._api.list_rooms(job.incident_id, job.integration_id)).value
+        self._slots.report(slot, done=False)
         for candidate in listed:
             chat_id = candidate.chat_id
             own = self._slots.take(job.lane)
             detail = self._ask(own, lambda: self._api.detail(job.integration_id, chat_id))  # noqa: B023 - called at once
+            self._slots.report(own, done=detail.value is not None)
             if detail.value is not None:
                 return detail.value, detail.request_id
         return None
@@ -242,7 +244,7 @@ class OpenWarRoom:
     def _settle(self, claim: Claim, slot: Slot, error: FlashdutyError, health: Health) -> Report:
         if error.next_step is NextStep.WAIT:
             return self._wait(claim, slot, error)
-        match decide(claim.attempt, error, health, self._jitter()):
+        match decide(claim, error, health, self._jitter()):
             case TryAgainIn(delay_s, look_first, spent):
                 kept = self._ledger.retry(claim, error, delay_s, look_first=look_first, spent=spent)
                 report = Report(Outcome.RETRYING, claim.attempt, slot.waited_s, error, delay_s)

@@ -34,12 +34,14 @@ class Claim:
         token: says who claimed, and when.
         attempt: the number of the attempt that may begin now.
         look_first: whether an earlier call may have opened the room.
+        failing_s: how long ago the job first went wrong, in seconds; 0 if it never did.
     """
 
     job: WarRoomJob
     token: str
     attempt: int
     look_first: bool
+    failing_s: float = 0.0
 
 
 class Reason(StrEnum):

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 from worker.errors import NoMoreSlots
-from worker.health import Health, Level, Sign, sign_of
+from worker.health import Health, Level, sign_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from worker.errors import FlashdutyError
+    from worker.health import Sign
     from worker.jobs import Lane
 
 log = logging.getLogger(__name__)
@@ -163,10 +164,10 @@ class Slots:
         self._learn(Lines(left_s, left_s, left_s))
         return left_s
 
-    def report(self, slot: Slot, error: FlashdutyError | None) -> Health:
+    def report(self, slot: Slot, error: FlashdutyError | None = None, *, done: bool = True) -> Health:
         """Tells the account's health how the call of this slot ended; what that makes of the account."""
-        sign = sign_of(error)
-        if sign is None or (sign is Sign.WELL and self._well):
+        sign = sign_of(error, done=done)
+        if sign is None or (error is None and self._well):
             return Health()
         health = self._bucket.report(sign, self._clock() - slot.came_at, error)
         self._well = health.level is Level.WELL

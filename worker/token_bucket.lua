@@ -19,7 +19,8 @@
 --   hit      nothing: takes a slot if one is free this moment and nobody waits; leaves no ticket
 --   refund   the receipt of the slot that was not used
 --   penalty  pause in us the server asked for, 0 if it did not say; the longest pause in us
---   report   how a call ended: well | unwell | denied | refused; us since it went out; code, message, hint, request id
+--   report   how a call ended: well | answered | unwell | denied | refused; us since it went out; code, message, hint,
+--            request id
 --   resume   nothing: a person says that the account may be called
 --   peek     nothing
 --
@@ -323,7 +324,9 @@ local function report(how, age, ...)
   if level >= DOWN and not probed then
     return { level, pause_left(), 1, 0 }
   end
-  if how == 'well' then
+  if how == 'answered' then -- looking works, creating may not: the probe goes on with its next call
+    probe_at = probed and now or probe_at
+  elseif how == 'well' then
     if probed then
       close(true)
     else

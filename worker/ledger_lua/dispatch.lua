@@ -2,7 +2,7 @@
 --   enqueue    batch or '', then per job: id, lane, members '1,2', observers '1' or '', message
 --              -> per job: status, chat_id, share_link      status: 'new' | the state the job was found in
 --   claim      id, token, worker, batch, lane, members, observers (the message's own, for a job without a record)
---              -> { 'claimed', attempts, look first 0/1, lane, members, observers, batches } | { the state }
+--              -> { 'claimed', attempts, look first 0/1, ms since it first went wrong, lane, members, observers, batches } | { the state }
 --   begin      id, token, number of this attempt, '1' if the creating call goes out now   -> 1 | 0 if the claim is lost
 --   finish     id, token, state, field, value ...                                         -> 1 | 0
 --   retry      id, token, delay ms, look first '1' or '', '1' if the attempt counts, field, value ...   -> 1 | 0

@@ -93,7 +93,8 @@ local function claim(id, token, worker, batch, lane, members, observers)
   elseif job.state ~= 'opening' or job.token ~= token then
     return { job.state }
   end
-  return { 'claimed', job.attempts, job.look and 1 or 0, job.lane, job.members, job.observers, job.batches }
+  local failing = now - (tonumber(redis.call('HGET', key(id), 'first')) or now)
+  return { 'claimed', job.attempts, job.look and 1 or 0, math.max(failing, 0), job.lane, job.members, job.observers, job.batches }
 end
 
 local function held(id, token)
