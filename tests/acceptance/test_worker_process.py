@@ -83,7 +83,7 @@ def test_a_killed_workers_jobs_are_opened_by_the_next_and_none_twice(halting: Ho
     jobs = house.jobs(20)
     house.enqueue(*jobs)
     worker = house.stack.start_worker(wait=False)
-    until(lambda: house.progress().states[JobState.OPENING] >= 3, "calls under way", worker)
+    until(lambda: house.stack.stats()["in_flight"] >= 3, "calls under way", worker)
     worker.popen.kill()
     worker.popen.wait()
     dead = [job for job in jobs if house.record(job).state is JobState.OPENING]
