@@ -5,8 +5,9 @@
     server.py       is it there, which version, which role, whose clock, whose database
     persistence.py  does a job survive a crash
     memory.py       does a job survive a full memory
-    permissions.py  which commands workers and producers need, and what Redis said to each
+    needs.py        which commands workers and producers send, on which keys
+    permissions.py  what Redis said to each
     setup.py        accounts, limits, keys, the API's address
 
-The facts are gathered by `producers/cli/probing.py`.
+The facts are gathered by `producers/cli/probing.py` and `trial.py`.
 """

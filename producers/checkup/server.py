@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
 from producers.checkup.finding import Finding, note, ok, problem, warning
-from producers.checkup.permissions import KEYS
+from producers.checkup.needs import KEYS
 from producers.console import many, number
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ import typer
 INT64_MAX: Final = 2**63 - 1
 
 EXIT_CODES: Final = """\b
-Exit codes: 0 done; 1 some jobs failed, --timeout passed, or doctor found a problem; 2 bad usage or bad input (one bad line is enough, the
-good ones are queued nevertheless unless --strict); 3 cannot reach Redis; 130 stopped by Ctrl-C (jobs go on)."""
+Exit codes: 0 done; 1 some jobs failed, --timeout passed, or doctor found a problem; 2 bad usage, input or settings (one
+bad line is enough, the good ones are queued nevertheless unless --strict); 3 cannot reach Redis; 130 stopped by Ctrl-C
+(jobs go on)."""
 
 app = typer.Typer(
     name="warrooms",
