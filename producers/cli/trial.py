@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-WAIT_MS: Final = 2000
-"""How long a test write may take to the disk; everysec needs one second at most, and a busy disk another."""
+WAIT_MS: Final = 4000
+"""How long a test write may take to the disk: everysec needs a second, a busy disk more; below the socket's timeout."""
 SCRATCH_MS: Final = 60_000
 
 SCRIPT: Final = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -382,6 +383,11 @@ def test_every_command_of_our_scripts_is_rehearsed() -> None:
     for script in ("ledger.lua", "token_bucket.lua"):
         text = files("worker").joinpath(script).read_text(encoding="utf-8")
         assert set(re.findall(r"redis\.p?call\(\s*'(\w+)'", text)) <= rehearsed
+
+
+def test_the_readme_gives_the_rule_that_is_tested() -> None:
+    readme = Path(__file__).parents[3] / "README.md"
+    assert f"ACL SETUSER warrooms on >PASSWORD {permissions.RULE}\n" in readme.read_text(encoding="utf-8")
 
 
 def test_every_account_is_rehearsed_on_its_own_keys() -> None:
