@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -147,7 +148,10 @@ def test_a_replica_is_no_place_for_jobs(good: redis.Redis, tmp_path: Path) -> No
 
 
 def test_a_cluster_is_told_before_anything_fails_in_it(tmp_path: Path) -> None:
-    with embedded_redis(tmp_path, cluster_enabled="yes") as url:
+    with socket.socket() as probe:  # the bus would take the port plus 10,000, which may be none
+        probe.bind(("127.0.0.1", 0))
+        bus = str(probe.getsockname()[1])
+    with embedded_redis(tmp_path, cluster_enabled="yes", cluster_port=bus) as url:
         checkup = doctor(url)
     assert (checkup.levels["cluster"], checkup.code) == ("problem", 1)
 
