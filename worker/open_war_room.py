@@ -73,7 +73,7 @@ class Slots(Protocol):
 class Api(Protocol):
     """The part of the API that this needs; every call spends a slot."""
 
-    def create(self, job: WarRoomJob) -> Reply[WarRoom]: ...  # noqa: D102
+    def create(self, job: WarRoomJob, *, fence_at: float) -> Reply[WarRoom]: ...  # noqa: D102
     def list_rooms(self, incident_id: str, integration_id: int) -> Reply[tuple[ListedRoom, ...]]: ...  # noqa: D102
     def detail(self, integration_id: int, chat_id: str) -> Reply[WarRoom | None]: ...  # noqa: D102
 
@@ -200,7 +200,7 @@ class OpenWarRoom:
             slot = self._slots.take(job.lane)
             self._begin(claim, slot, sent=True)
         try:
-            reply = self._ask(slot, lambda: self._api.create(job))
+            reply = self._ask(slot, lambda: self._api.create(job, fence_at=slot.fence_at))
         except _CallFailed as failed:
             if isinstance(failed.error, RoomGone):
                 return self._look_once(claim, slot, failed.error)

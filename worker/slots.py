@@ -23,6 +23,13 @@ log = logging.getLogger(__name__)
 LATE_IN_A_ROW: Final = 3
 """So many late awakenings for one job are no accident."""
 
+FENCE_S: Final = 5.0
+"""A call that has not left this long after its slot came never will: half of the silence after which a worker is dead.
+
+`send_by` is checked before the call and guards the limit; this is checked when the first byte leaves and guards against
+a process that was stopped in between. Connecting may take its time.
+"""
+
 LONGEST_HOLD_S: Final = 10.0
 """A job is held in a worker through no pause longer than this: it goes back to its line and the gate waits for it.
 
@@ -88,7 +95,12 @@ class Slot:
     receipt: str
     waited_s: float
     send_by: float = field(default=math.inf, compare=False)
-    came_at: float = field(default=0.0, compare=False)
+    came_at: float = field(default=math.inf, compare=False)
+
+    @property
+    def fence_at(self) -> float:
+        """When the call must not leave any more, in monotonic seconds: its job may have been taken over."""
+        return self.came_at + FENCE_S
 
 
 class Slots:
@@ -169,7 +181,7 @@ class Slots:
         sign = sign_of(error, done=done)
         if sign is None or (error is None and self._well):
             return Health()
-        health = self._bucket.report(sign, self._clock() - slot.came_at, error)
+        health = self._bucket.report(sign, max(0.0, self._clock() - slot.came_at), error)
         self._well = health.level is Level.WELL
         if health.pause_s or health.changed:
             self._learn(Lines(health.pause_s, health.pause_s, health.pause_s))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, TypeVar
 
@@ -61,10 +62,15 @@ class Flashduty:
         """Close the connections of all threads."""
         self._wire.close()
 
-    def create(self, job: WarRoomJob) -> Reply[WarRoom]:
+    def create(self, job: WarRoomJob, *, fence_at: float = math.inf) -> Reply[WarRoom]:
         """Open the incident's room. Not documented as idempotent: never repeat an unknown outcome blindly.
 
+        Args:
+            job: for which incident, where, with whom.
+            fence_at: the moment, in monotonic seconds, after which the request must not leave any more.
+
         Raises:
+            NoMoreSlots: this process was held up, and the request has not left in time.
             RoomGone: the API reports success without a room.
         """
         body: dict[str, object] = {"incident_id": job.incident_id, "integration_id": job.integration_id}
@@ -72,7 +78,7 @@ class Flashduty:
             body["member_ids"] = job.member_ids
         if job.add_observers:
             body["add_observers"] = True
-        reply = self._call("/incident/war-room/create", body, answers.room)
+        reply = self._call("/incident/war-room/create", body, answers.room, fence_at)
         if reply.value is None:
             raise RoomGone(
                 "the API reports success, but no room",
@@ -102,20 +108,24 @@ class Flashduty:
         """One page of incidents; `query.after(page)` asks for the next."""
         return self._call("/incident/list", query.body(), answers.incident_page)
 
-    def _call(self, path: str, body: Mapping[str, object], read: Callable[[object], T]) -> Reply[T]:
+    def _call(
+        self, path: str, body: Mapping[str, object], read: Callable[[object], T], fence_at: float = math.inf
+    ) -> Reply[T]:
         """Errors are raised here and not below: this frame has seen neither the key nor a raw answer."""
-        outcome = self._attempt(path, body, read)
+        outcome = self._attempt(path, body, read, fence_at)
         if isinstance(outcome, Reply):
             return outcome
         raise outcome
 
-    def _attempt(self, path: str, body: Mapping[str, object], read: Callable[[object], T]) -> Reply[T] | WarroomsError:
+    def _attempt(
+        self, path: str, body: Mapping[str, object], read: Callable[[object], T], fence_at: float
+    ) -> Reply[T] | WarroomsError:
         key = AppKey(self._app_key())
         fault = key.fault()
         if fault is not None:
             return fault
         began = time.perf_counter()
-        answer = self._wire.post(path, body, key)
+        answer = self._wire.post(path, body, key, fence_at)
         latency_s = time.perf_counter() - began
         if isinstance(answer, WarroomsError):
             return answer

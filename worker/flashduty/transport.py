@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
 
 APP_KEY: Final = "warrooms.app_key"
 """The request extension that carries the masked key of this call down to `AppKeyTransport`."""
+
+FENCE_AT: Final = "warrooms.fence_at"
+"""The request extension that says when, in monotonic seconds, its first byte must not leave any more."""
+
+
+class HeldUp(httpcore.ConnectTimeout):
+    """The request has not left in time: this process was stopped, or connecting took too long."""
 
 
 class AppKeyTransport(httpx.BaseTransport):
@@ -58,10 +66,22 @@ class Deadline:
     def __init__(self, total_s: float) -> None:
         self._total_s = total_s
         self._at = 0.0
+        self._fence_at = math.inf
 
-    def start(self) -> None:
-        """A new call begins."""
+    def start(self, fence_at: float = math.inf) -> None:
+        """A new call begins; its first byte must leave before `fence_at`."""
         self._at = time.monotonic() + self._total_s
+        self._fence_at = fence_at
+
+    def leave(self) -> None:
+        """Bytes of the request are about to leave.
+
+        Raises:
+            HeldUp: it is too late for the first ones.
+        """
+        if time.monotonic() > self._fence_at:
+            raise HeldUp("this process was held up between the slot and the call")
+        self._fence_at = math.inf
 
     def within(self, timeout_s: float | None, late: type[httpcore.TimeoutException]) -> float:
         """The smaller of the timeout and the time left.
@@ -96,7 +116,7 @@ class DeadlineTransport(httpx.HTTPTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Start the clock and send."""
-        self._deadline.start()
+        self._deadline.start(request.extensions.get(FENCE_AT, math.inf))
         return super().handle_request(request)
 
 
@@ -136,6 +156,7 @@ class _Stream(httpcore.NetworkStream):
         return self._inner.read(max_bytes, self._deadline.within(timeout, httpcore.ReadTimeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._deadline.leave()
         self._inner.write(buffer, self._deadline.within(timeout, httpcore.WriteTimeout))
 
     def close(self) -> None:

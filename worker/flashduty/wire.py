@@ -9,6 +9,7 @@ follows is outcome unknown.
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 from http import HTTPStatus
 from importlib.metadata import version
@@ -16,10 +17,10 @@ from typing import TYPE_CHECKING, Final
 
 import httpx
 
-from worker.errors import FlashdutyError, NotSent, OutcomeUnknown, SettingsError
+from worker.errors import FlashdutyError, NoMoreSlots, NotSent, OutcomeUnknown, SettingsError
 from worker.flashduty.app_key import AppKey, quiet_http_loggers
 from worker.flashduty.envelope import Answer
-from worker.flashduty.transport import APP_KEY, AppKeyTransport, DeadlineTransport
+from worker.flashduty.transport import APP_KEY, FENCE_AT, AppKeyTransport, DeadlineTransport, HeldUp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -67,7 +68,9 @@ class Wire:
         self._lock = threading.Lock()
         quiet_http_loggers()
 
-    def post(self, path: str, body: Mapping[str, object], key: AppKey) -> Answer | FlashdutyError:
+    def post(
+        self, path: str, body: Mapping[str, object], key: AppKey, fence_at: float = math.inf
+    ) -> Answer | FlashdutyError | NoMoreSlots:
         """The server's answer, or why there is none. An error is returned, not raised.
 
         Nothing that httpx raised leaves this method: its exceptions hold requests and frames with the key.
@@ -77,7 +80,7 @@ class Wire:
         """
         client = self._client()
         try:
-            return self._exchange(client, path, body, key)
+            return self._exchange(client, path, body, key, fence_at)
         except Exception as error:  # noqa: BLE001 - whatever the HTTP stack does, the outcome has a name
             return self._translate(error)
         except BaseException as error:  # noqa: BLE001 - KeyboardInterrupt goes on, without the frames below
@@ -91,9 +94,11 @@ class Wire:
         for client in clients:
             client.close()
 
-    def _exchange(self, client: httpx.Client, path: str, body: Mapping[str, object], key: AppKey) -> Answer:
+    def _exchange(
+        self, client: httpx.Client, path: str, body: Mapping[str, object], key: AppKey, fence_at: float
+    ) -> Answer:
         url = f"{str(self._base_url).rstrip('/')}{path}"
-        with client.stream("POST", url, json=body, extensions={APP_KEY: key}) as response:
+        with client.stream("POST", url, json=body, extensions={APP_KEY: key, FENCE_AT: fence_at}) as response:
             return Answer(response.status_code, response.headers, self._read(response))
 
     def _read(self, response: httpx.Response) -> bytes | None:
@@ -126,7 +131,9 @@ class Wire:
         for thread in [thread for thread in self._clients if not thread.is_alive()]:
             self._clients.pop(thread).close()
 
-    def _translate(self, error: Exception) -> FlashdutyError:
+    def _translate(self, error: Exception) -> FlashdutyError | NoMoreSlots:
+        if isinstance(error.__cause__, HeldUp):
+            return NoMoreSlots(str(error))
         if isinstance(error, NOT_SENT):
             why = str(error) or type(error).__name__
             return NotSent(f"no connection to {self._where}: {why}", code="NotConnected", hint=_REACH)
