@@ -22,12 +22,19 @@ local function beat(worker)
 end
 
 local function dead(worker)
-  local last = redis.call('ZSCORE', WORKERS, worker)
+  local last = tonumber(redis.call('ZSCORE', WORKERS, worker))
   if not last then
     return true -- it said goodbye, or it was nobody
   end
-  local since = tonumber(redis.call('HGET', WATCH, 'since')) or now
-  return tonumber(last) <= now - dead_after and since <= now - dead_after
+  local seen = redis.call('HMGET', WATCH, 'beat', 'since')
+  local beaten, since = tonumber(seen[1]), tonumber(seen[2])
+  if not beaten or not since or now < beaten or now - beaten > BREAK_MS then
+    return false -- a break that no beat has ended yet: nobody watches
+  end
+  if last > now then
+    last = since -- the clock was set back: it was heard before that
+  end
+  return last <= now - dead_after and since <= now - dead_after
 end
 
 -- A crash may have undone the last moments: what was claimed, sent or finished then reads as if it never was. So the
