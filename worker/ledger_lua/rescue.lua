@@ -118,9 +118,9 @@ local function head_of(lane)
     local ok, message = pcall(cjson.decode, text)
     local id = ok and type(message) == 'table' and type(message.headers) == 'table' and message.headers.id
     if type(id) == 'string' then
-      local score = redis.call('ZSCORE', LINE[lane], string.match(id, '^[^.]*%.(.*)$') or '')
-      if score and (not place or tonumber(score) < place) then
-        place = tonumber(score)
+      local score = tonumber(redis.call('ZSCORE', LINE[lane], string.match(id, '^[^.]*%.(.*)$') or ''))
+      if score and score == tonumber(message.headers.place) and (not place or score < place) then
+        place = score
       end
     end
   end
