@@ -41,10 +41,10 @@ end
 -- jobs that can have been sent in them are put aside until the calls of those moments are over, and look first.
 local function after_restart()
   for _, lane in ipairs(LANES) do
-    for _, id in ipairs(redis.call('ZRANGE', LINE[lane], 0, suspects - 1)) do
+    for at, id in ipairs(redis.call('ZRANGE', LINE[lane], 0, suspects - 1)) do
       local job = load(id)
       if job then
-        put_aside(job, id, now + dead_after)
+        put_aside(job, id, now + dead_after + at - 1) -- a ms apart, so they keep their order
         redis.call('HSET', key(id), 'look', '1', 'code', 'RedisRestarted',
           'message', 'Redis was restarted: this job may have been sent just before')
       else
@@ -110,6 +110,15 @@ local function reconcile(worker, held_jobs)
   end
 end
 
+-- What is queued again goes to the head. So of many the last ones come first, and the order is right in the end.
+local function reversed(ids)
+  local other = {}
+  for at = #ids, 1, -1 do
+    other[#other + 1] = ids[at]
+  end
+  return other
+end
+
 -- The place of the first message in the list that has one; all that stands before it has left the list.
 local function head_of(lane)
   local place
@@ -143,7 +152,10 @@ local function lost(lane, most)
   end
   local found = {}
   if was[1] and since and since <= now then
-    found = redis.call('ZRANGEBYSCORE', LINE[lane], was[2], '(' .. was[1], 'LIMIT', 0, most)
+    found = redis.call('ZREVRANGEBYSCORE', LINE[lane], '(' .. was[1], was[2], 'LIMIT', 0, most)
+    if #found == most then
+      return reversed(found) -- there may be more: the next look goes on from the same mark
+    end
   end
   local head = head_of(lane)
   local first = tonumber(redis.call('HGET', WATCH, 'first')) or 0
@@ -154,7 +166,7 @@ local function lost(lane, most)
   else
     redis.call('HDEL', WATCH, lane .. '.mark', lane .. '.first', lane .. '.at')
   end
-  return found
+  return reversed(found)
 end
 
 -- What must be queued again; changes nothing of it yet, since only the caller can write messages. Per job: reason,
@@ -169,7 +181,7 @@ local function strays(lock, most)
       reply[#reply + 1] = part
     end
   end
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', RETRIES, '-inf', whole(now), 'LIMIT', 0, most)) do
+  for _, id in ipairs(reversed(redis.call('ZREVRANGEBYSCORE', RETRIES, whole(now), '-inf', 'LIMIT', 0, most))) do
     local job = load(id)
     if job and job.state == 'retrying' then
       add('due', id, '', job)
