@@ -54,9 +54,10 @@ local function after_restart()
     redis.call('HDEL', WATCH, lane .. '.mark', lane .. '.first', lane .. '.at')
   end
   local soon = redis.call('ZRANGEBYSCORE', RETRIES, '-inf', whole(now + dead_after), 'LIMIT', 0, suspects)
-  for _, id in ipairs(soon) do
-    redis.call('HSET', key(id), 'look', '1', 'due', whole(now + dead_after))
-    redis.call('ZADD', RETRIES, whole(now + dead_after), id)
+  for at, id in ipairs(soon) do
+    local due = whole(now + dead_after + at - 1)
+    redis.call('HSET', key(id), 'look', '1', 'due', due)
+    redis.call('ZADD', RETRIES, due, id)
   end
   for _, id in ipairs(redis.call('ZRANGE', CLAIMS, 0, -1)) do
     redis.call('HSET', key(id), 'look', '1')
