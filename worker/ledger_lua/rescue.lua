@@ -75,21 +75,21 @@ if known_run ~= run then
 end
 
 -- After a restart each worker says what it has in its hands, how its last calls ended, and the ledger takes its word.
---   ARGV[9] how many, then per job in its hands: id, token, attempt, sent '1' or '', ending '1' or '' (its end is being
+--   ARGV[8] how many, then per job in its hands: id, token, attempts, began, sent, ending '1' or '' (its end is being
 --   written: keep the claim if there is one), lane, members, observers, batch; then per room: id, token, state, chat_id,
 --   chat_name, share_link, request_id
 local function reconcile(worker, held_jobs)
-  local mine, at = {}, 10
+  local mine, at = {}, 9
   for _ = 1, held_jobs do
-    local id, token, attempt, sent, ending, lane, members, observers, batch = unpack(ARGV, at, at + 8)
-    at = at + 9
+    local id, token, attempts, began, sent, ending, lane, members, observers, batch = unpack(ARGV, at, at + 9)
+    at = at + 10
     mine[token] = true
     local job = load(id)
     if ending ~= '1' then
       job = job or create(id, lane, members, observers, batch)
       if job.state == 'queued' or job.state == 'retrying' then
         hold(job, id, token, worker)
-        redis.call('HSET', key(id), 'attempts', attempt, 'began', sent, 'sent', sent, 'look', '1')
+        redis.call('HSET', key(id), 'attempts', attempts, 'began', began, 'sent', sent, 'look', '1')
       end
     end
   end
