@@ -208,7 +208,11 @@ local function strays(lock, most)
       end
     end
   end
-  redis.call('ZREMRANGEBYSCORE', WORKERS, '-inf', whole(now - 360 * dead_after))
+  for _, worker in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '-inf', whole(now - 360 * dead_after))) do
+    if dead(worker) then -- and not only unheard because nobody was
+      redis.call('ZREM', WORKERS, worker)
+    end
+  end
   return reply
 end
 
