@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, takewhile
 from typing import TYPE_CHECKING, Final
 
 from worker.errors import NextStep
@@ -95,7 +95,7 @@ class _Kept:
 
 @dataclass
 class _Mark:
-    """What recovery saw: these jobs were queued, and their messages had left the queue."""
+    """What recovery saw: these jobs stood in line before the head of the queue, so their messages had left it."""
 
     at: int
     gone: list[tuple[str, int]]
@@ -290,7 +290,8 @@ class FakeLedger:
         if not self.lines[lane] or (mark and 0 <= now - mark.at < LOST_MS):
             return []
         standing = set(self.queues[lane])
-        gone = [(id_, self._jobs[id_].message) for id_ in self.lines[lane] if self._message_of(id_) not in standing]
+        line = [self._message_of(id_) for id_ in self.lines[lane]]
+        gone = list(takewhile(lambda message: message not in standing, line))
         was = mark.gone if mark and mark.at <= now else []
         found = [id_ for id_, message in was if (id_, message) in gone][-most:]
         if len(found) < most:
