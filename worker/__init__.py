@@ -1,6 +1,6 @@
 """warrooms' worker: opens incident war rooms, never faster than the account allows, and never twice.
 
-    queue ─▶ gate ─▶ tasks ─▶ open_war_room ─▶ slots ─▶ token_bucket.lua     which call may go out when, and whether at all
+    queue ─▶ gate ─▶ tasks ─▶ open_war_room ─▶ slots ─▶ token_bucket.lua     whether and when a call may go out
       ▲                             │    └────▶ flashduty ─▶ the API         the call
       │                             └─────────▶ ledger_lua                   what is known of the job
       └── recovery, heartbeat ◀──────────────────┘                           nothing is lost: due, dead, lost jobs
