@@ -293,7 +293,7 @@ class FakeLedger:
         line = [self._message_of(id_) for id_ in self.lines[lane]]
         gone = list(takewhile(lambda message: message not in standing, line))
         was = mark.gone if mark and mark.at <= now else []
-        found = [id_ for id_, message in was if (id_, message) in gone][-most:]
+        found = [message[0] for message in was if message in line][-most:]
         if len(found) < most:
             self._marks[lane] = _Mark(now, gone)
         return found
