@@ -31,7 +31,7 @@ class Valkey:
     """
 
     def __init__(self, folder: Path, *, port: int | None = None, **config: str) -> None:
-        self._folder = folder
+        self._folder, self._log = folder, folder / "valkey.log"
         self._config = {"dir": str(folder)} | DEFAULTS | config
         self._process: Process | None = None
         self.port = port if port and is_free(port) else free_port()
@@ -69,16 +69,27 @@ class Valkey:
         Raises:
             StackError: it cannot be started on this machine.
         """
-        if self._process is not None and self._process.alive:
-            return
-        self._folder.mkdir(parents=True, exist_ok=True)
-        log = self._folder / "valkey.log"
         if self._process is None:
-            log.unlink(missing_ok=True)  # an earlier Valkey's in this folder; that of a restart goes on
+            self._start_first()
+        elif not self._process.alive:
+            self._launch()
+
+    def _start_first(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._log.unlink(missing_ok=True)  # an earlier Valkey's in this folder; that of a restart goes on
+        try:
+            self._launch()
+        except StackError as error:
+            if "already in use" not in str(error):
+                raise
+            self.port = free_port()  # somebody else was faster on the port that was free a moment ago
+            self._launch()
+
+    def _launch(self) -> None:
         settings = {"port": str(self.port)} | self._config
         options = [part for name, value in settings.items() for part in (f"--{name.replace('_', '-')}", value)]
         try:
-            self._process = spawn("valkey", [str(get_binary_path()), *options], log)
+            self._process = spawn("valkey", [str(get_binary_path()), *options], self._log)
         except (ValkeyServerError, OSError) as error:
             raise StackError(f"cannot start the embedded Valkey: {error}; set REDIS_URL to a Redis of yours") from error
         until(self._answers, "the embedded Valkey", self._process)
@@ -103,7 +114,7 @@ class Valkey:
     def _answers(self) -> bool:
         with contextlib.suppress(redis.RedisError), redis.Redis.from_url(self.url, socket_timeout=1) as client:
             client.ping()  # an error while it loads its data
-            # Not another server that was faster on this port.
+            # Not somebody else's server that was faster on this port.
             return int(client.info("server")["process_id"]) == self.process.popen.pid
         return False
 

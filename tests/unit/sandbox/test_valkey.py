@@ -79,6 +79,13 @@ def test_one_that_cannot_start_says_its_last_words_and_leaves_nothing(tmp_path: 
     assert not valkey.process.alive
 
 
+def test_who_loses_the_race_for_a_port_takes_another(tmp_path: Path) -> None:
+    late = Valkey(tmp_path / "late")
+    with Valkey(tmp_path / "early", port=late.port) as early, late:
+        assert early.port != late.port
+        assert late.process.alive
+
+
 def test_an_address_is_enough_for_most(tmp_path: Path) -> None:
     with embedded_redis(tmp_path, maxmemory="77mb") as url, redis.Redis.from_url(url) as client:
         assert client.config_get("maxmemory") == {"maxmemory": str(77 * 1024 * 1024)}
