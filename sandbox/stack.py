@@ -125,6 +125,10 @@ class Stack:
             until(lambda: self._waiting_workers() >= wanted, f"worker {name}", worker)
         return worker
 
+    def start(self, name: str, *command: str) -> Process:
+        """Starts a Python module in this installation; it is ended with it at the latest."""
+        return self._spawn(name, [sys.executable, "-m", *command])
+
     def run(self, *command: str, timeout_s: float = 60.0, **options: Any) -> subprocess.CompletedProcess[str]:  # noqa: ANN401
         """Runs a Python module in this installation, to its end."""
         return subprocess.run(  # noqa: S603 - our own programs

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import time
 from typing import TYPE_CHECKING, Final, Self
 
 import redis
@@ -102,6 +104,22 @@ class Valkey:
     def kill(self) -> None:
         """SIGKILL: what is not on disk yet is gone, connections break."""
         self.process.kill()
+
+    def lose_power(self, losing_s: float = 0.8) -> None:
+        """SIGKILL, and what the AOF had not synced is gone as well: that of the last `losing_s` seconds, below 1.
+
+        A killed process alone loses next to nothing, its writes are in the kernel's hands. Needs `appendonly="yes"`
+        with `appendfsync="everysec"`. Nothing is lost that WAITAOF had acknowledged.
+        """
+        with redis.Redis.from_url(self.url, decode_responses=True) as client:
+            client.set("valkey:lose-power", "soon", px=1)
+            client.waitaof(1, 0, 5000)  # comes back with a sync, so for a second there will be no other
+            files = {part: part.stat().st_size for part in self._folder.glob("appendonlydir/*.incr.aof")}
+        time.sleep(losing_s)
+        self.kill()
+        for part, synced in files.items():
+            if part.exists() and part.stat().st_size > synced:
+                os.truncate(part, synced)
 
     def freeze(self) -> None:
         """SIGSTOP: connections stay open, nothing is answered."""

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -35,6 +37,27 @@ def test_a_killed_one_comes_back_on_its_port_with_what_was_on_disk(valkey: Valke
     assert valkey.url == url
     assert valkey.process.popen.pid != pid
     assert client.get("kept") == "yes"
+
+
+def test_without_power_what_was_synced_is_kept_and_the_rest_is_lost(tmp_path: Path) -> None:
+    valkey = Valkey(tmp_path / "valkey", appendonly="yes", appendfsync="everysec")
+    with valkey, redis.Redis.from_url(valkey.url, decode_responses=True, retry=None) as client:
+        client.set("synced", "yes")
+        client.waitaof(1, 0, 5000)
+        acknowledged: list[int] = []
+        counting = threading.Thread(target=_count, args=(valkey.url, acknowledged))
+        counting.start()
+        valkey.lose_power(0.4)
+        counting.join()
+        valkey.start()
+        assert client.get("synced") == "yes"
+        assert int(client.get("counted") or 0) < acknowledged[-1], "some answers were promises only"
+
+
+def _count(url: str, acknowledged: list[int]) -> None:
+    with contextlib.suppress(redis.RedisError), redis.Redis.from_url(url, retry=None) as client:
+        while True:
+            acknowledged.append(int(client.incr("counted")))
 
 
 def test_a_stopped_one_comes_back_too(valkey: Valkey, client: redis.Redis) -> None:
