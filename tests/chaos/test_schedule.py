@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 
 from .faults import FAULTS
 from .schedule import KINDS, Track, schedule
@@ -20,7 +21,7 @@ def test_every_kind_can_be_carried_out() -> None:
 def test_faults_come_in_order_and_none_begins_or_lasts_too_long() -> None:
     strikes = schedule(1, 300, longest_s=4)
     assert [strike.at_s for strike in strikes] == sorted(strike.at_s for strike in strikes)
-    assert 0 < strikes[0].at_s
+    assert strikes[0].at_s > 0
     assert strikes[-1].at_s < 300
     assert max(strike.lasts_s for strike in strikes) <= 4
 
@@ -37,5 +38,5 @@ def test_on_one_track_a_fault_is_over_before_the_next_begins() -> None:
     strikes = schedule(5, 600)
     for track in Track:
         mine = [strike for strike in strikes if TRACK[strike.name] is track]
-        for one, following in zip(mine, mine[1:], strict=False):
+        for one, following in pairwise(mine):
             assert one.at_s + one.lasts_s < following.at_s
