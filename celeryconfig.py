@@ -7,19 +7,19 @@ broker_url = os.environ.get("REDIS_URL", "redis://localhost:6379/0")
 broker_connection_retry_on_startup = True  # Redis may come up after the worker
 broker_connection_max_retries = None  # and come back whenever it does: a worker never gives up on its own
 
-# A message that no worker acknowledged in this time is delivered again. Longer than a worker usually holds one: a slot,
-# then at most list, detail and create (44 s each) with a slot each. Duplicates are harmless: claims are fenced.
-visibility_timeout = 180
+# A message that no worker acknowledged in this time is delivered again. Short, because a copy is harmless (claims are
+# fenced, it costs one script) and a foreign client's message, which has no record yet, comes back by nothing else.
+visibility_timeout = 30
 
 broker_transport_options = {
     "visibility_timeout": visibility_timeout,
     "unacked_restore_interval": 5,  # with the throttle at 1 an orphan is found in seconds; the default takes 100 s
     "unacked_restore_throttle": 1,
     "unacked_restore_limit": 500,  # one sweep stays short
-    "socket_timeout": 10,  # without it a half-open connection hangs the worker for good
+    "socket_timeout": 5,  # without it a half-open connection hangs the worker for good; a BRPOP takes 0.1 s
     "socket_connect_timeout": 5,
     "socket_keepalive": True,
-    "health_check_interval": 10,
+    "health_check_interval": 5,
     "polling_interval": 0.1,  # the BRPOP timeout: the gate can change its mind this often
     "queue_order_strategy": "worker.gate:GatedCycle",
     "client_name": "warrooms-worker",

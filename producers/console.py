@@ -27,6 +27,9 @@ LONGEST_SENTENCE: Final = 1000
 _STYLES: Final = {
     r"\b(?:opened|found|already open|done)\b": "green",
     r"\b[1-9][\d,]* failed\b|\bfailed (?:after|:)|\bstate +failed\b|^failed\b|\b[1-9][\d,]* bad lines?\b": "red",
+    r"^PROBLEM\b": "bold red",
+    r"^warning\b": "yellow",
+    r"^ok\b": "green",
     r"\bretrying\b(?! 0)|\bpaused?\b": "yellow",
     r"https?://\S+": "underline",
 }

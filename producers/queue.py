@@ -1,24 +1,19 @@
-"""The one place that publishes: record in the ledger, then nudge.
+"""The way into the queue for every producer: the ledger records a job and queues its message in one step.
 
-In this order nothing is lost in silence: a job without its message stands in the ledger, and enqueueing it once more
-nudges it again.
+So a producer that dies in the middle has queued each job whole or not at all; handing all in again doubles nothing.
 """
 
 from __future__ import annotations
 
 import re
 import secrets
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-import redis
-from kombu.exceptions import BatchPublishError, OperationalError
-from kombu.pools import ProducerPool
-
 from producers.receipt import Receipt, Status, Tally
-from worker.celery_app import app, publish
 from worker.errors import InvalidJob, QueueUnavailable
 from worker.jobs import BATCH_PATTERN, JobState, Lane, WarRoomJob
 from worker.ledger import Ledger
@@ -26,17 +21,13 @@ from worker.redis_store import RedisStore
 from worker.token_bucket import TokenBucket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from worker.records import Entered
     from worker.settings import Account, Settings
 
 CHUNK: Final = 500
-"""Jobs per ledger script and per publishing pipeline: some milliseconds of Redis' time, so no worker waits for it."""
-
-PUBLISHERS: Final = 10
-"""Threads that publish at the same time; another one waits."""
-
+"""Jobs per ledger script: some milliseconds of Redis' time, so no worker waits for it."""
 
 _STATUS: Final = {
     JobState.QUEUED: Status.ALREADY_QUEUED,
@@ -63,20 +54,17 @@ class JobQueue:
 
     def __init__(self, settings: Settings) -> None:
         self.store = RedisStore(settings.redis_url)
-        # Pools of our own: closing the app's would end publishing for the whole process.
-        self._connections = app.connection_for_write(settings.redis_url).Pool(PUBLISHERS)
-        self._producers = ProducerPool(self._connections, PUBLISHERS)
         self._desks: Mapping[str, _Desk] = {
             name: _Desk(
                 account,
-                Ledger(self.store, name, retention_s=settings.retention_s),
+                Ledger.of(self.store, account, settings),
                 TokenBucket(self.store, name, account.plan),
             )
             for name, account in settings.accounts().items()
         }
 
     def enqueue(self, job: WarRoomJob) -> Receipt:
-        """Queues one job.
+        """Queues one job. With `store.on_disk()` a program can wait until Redis has written it to disk.
 
         Raises:
             InvalidJob: the account is not configured here.
@@ -92,7 +80,7 @@ class JobQueue:
         batch: str | None = None,
         on_receipt: Callable[[WarRoomJob, Receipt], None] | None = None,
     ) -> Tally:
-        """Queues any number of jobs, in constant memory, in the order given.
+        """Queues any number of jobs, in constant memory, in the order given, and waits until they are on Redis' disk.
 
         Args:
             jobs: any iterable; read as it goes, `CHUNK` at a time.
@@ -101,24 +89,22 @@ class JobQueue:
 
         Raises:
             InvalidJob: an account is not configured here; the chunks before it are queued.
-            QueueUnavailable: Redis does not answer or refuses; the message says how many jobs are safely queued.
+            QueueUnavailable: Redis does not answer or refuses; the message says how many jobs were queued.
                 Handing the same jobs in again does no harm.
         """
         _check_batch(batch)
         tally = Tally(batch)
         source = iter(jobs)
         while chunk := list(islice(source, CHUNK)):
-            try:
+            with _saying_how_many(tally):
                 receipts = self._enqueue(chunk, batch)
-            except QueueUnavailable as error:
-                problem = f"{error} ({tally.total} jobs were queued before; hand all in again, nothing doubles)"
-            else:
-                for job, receipt in zip(chunk, receipts, strict=True):
-                    tally.add(receipt)
-                    if on_receipt is not None:
-                        on_receipt(job, receipt)
-                continue
-            raise QueueUnavailable(problem)
+            for job, receipt in zip(chunk, receipts, strict=True):
+                tally.add(receipt)
+                if on_receipt is not None:
+                    on_receipt(job, receipt)
+        if tally.total:
+            with _saying_how_many(tally):
+                tally.on_disk = self.store.on_disk()
         return tally
 
     def ledger(self, account: str) -> Ledger:
@@ -145,8 +131,6 @@ class JobQueue:
     def close(self) -> None:
         """Closes every connection."""
         self.store.close()
-        self._producers.force_close_all()
-        self._connections.force_close_all()
 
     def _desk(self, account: str) -> _Desk:
         try:
@@ -162,33 +146,24 @@ class JobQueue:
         for account, _ in groups:
             self._desk(account)  # all accounts are known before anything is written
         receipts: list[Receipt | None] = [None] * len(jobs)
-        nudges: list[WarRoomJob] = []
         for (account, name), indexes in groups.items():
             desk = self._desks[account]
             line = _Line.ahead(desk)
             mine = [jobs[i] for i in indexes]
             for index, job, entered in zip(indexes, mine, desk.ledger.enqueue(mine, name), strict=True):
                 receipts[index] = line.receipt(job, entered)
-                if entered.state is JobState.QUEUED:  # known ones too: their message may have been lost
-                    nudges.append(job)
-        self._nudge(nudges)
         return [receipt for receipt in receipts if receipt is not None]
 
-    def _nudge(self, jobs: Sequence[WarRoomJob]) -> None:
-        if not jobs:
-            return
-        try:
-            with self._producers.acquire(block=True) as producer, producer.batch(max_size=CHUNK):
-                for job in jobs:
-                    publish(producer, job)
-        except (BatchPublishError, OperationalError, redis.RedisError, OSError):
-            pass
-        else:
-            return
-        raise QueueUnavailable(
-            f"Redis at {self.store.place} went away while {len(jobs)} recorded jobs were being sent to the workers; "
-            "enqueue them again, nothing doubles"
-        )
+
+@contextmanager
+def _saying_how_many(tally: Tally) -> Iterator[None]:
+    try:
+        yield
+    except QueueUnavailable as error:
+        problem = f"{error} ({tally.total} jobs were queued before; hand all in again, nothing doubles)"
+    else:
+        return
+    raise QueueUnavailable(problem)
 
 
 def _check_batch(batch: str | None) -> None:

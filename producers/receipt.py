@@ -42,11 +42,19 @@ class Receipt:
 
 @dataclass(slots=True)
 class Tally:
-    """What `enqueue_many` did: receipts by status, and when the last of the jobs it queued is expected to start."""
+    """What `enqueue_many` did.
+
+    Args:
+        batch: the name under which the jobs' progress is counted.
+        by_status: receipts by status.
+        last_starts_at: when the last of the jobs it queued is expected to start.
+        on_disk: whether Redis has written them to disk; None if this Redis cannot tell.
+    """
 
     batch: str | None = None
     by_status: dict[Status, int] = field(default_factory=lambda: dict.fromkeys(Status, 0))
     last_starts_at: datetime | None = None
+    on_disk: bool | None = None
 
     @property
     def total(self) -> int:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from worker.celery_app import queues_of
 from worker.errors import SettingsError
 from worker.flashduty import Flashduty
 from worker.flashduty.app_key import AppKey
 from worker.gate import GATE, Gate
-from worker.ledger import LEASE_MS, Ledger
+from worker.ledger import Ledger
+from worker.messages import queues_of
 from worker.open_war_room import OpenWarRoom
 from worker.redis_store import Hold, RedisStore
 from worker.slots import Slots
@@ -46,8 +47,12 @@ class AccountDesk:
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """A worker process's belongings. `stopping` is set when it is told to stop."""
+    """A worker process's belongings. `stopping` is set when it is told to stop.
 
+    `worker` is the name under which it claims: no other process, before or after, has the same.
+    """
+
+    worker: str
     store: RedisStore
     desks: Mapping[str, AccountDesk]
     gate: Gate
@@ -66,6 +71,7 @@ def build(settings: Settings, worker: str, gate: Gate = GATE) -> Runtime:
     Raises:
         SettingsError: a setting is wrong, or an account has no app key or one that cannot be one.
     """
+    worker = f"{worker}#{secrets.token_hex(4)}"
     stopping = threading.Event()
     store = RedisStore(settings.redis_url, hold=_hold_until(stopping))
     desks = {}
@@ -73,7 +79,7 @@ def build(settings: Settings, worker: str, gate: Gate = GATE) -> Runtime:
         _check_app_key(account)
         gate.add(name, account.plan.interval_us / 1e6, queues_of(name))
         desks[name] = _desk(settings, account, store, worker, gate, stopping)
-    return Runtime(store, desks, gate, stopping)
+    return Runtime(worker, store, desks, gate, stopping)
 
 
 def _check_app_key(account: Account) -> None:
@@ -91,9 +97,7 @@ def _desk(
     gate: Gate,
     stopping: threading.Event,
 ) -> AccountDesk:
-    # Between a look and its create lie up to three slots, which may be minutes for a very slow account.
-    lease_ms = max(LEASE_MS, 4 * account.plan.interval_us // 1000)
-    ledger = Ledger(store, account.name, retention_s=settings.retention_s, lease_ms=lease_ms)
+    ledger = Ledger.of(store, account, settings)
     bucket = TokenBucket(store, account.name, account.plan)
     api = Flashduty(base_url=settings.base_url, app_key=account.app_key)
     slots = Slots(

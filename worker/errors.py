@@ -10,7 +10,8 @@
         ├── NotSent          refused, no route, no TLS                RETRY: the API never saw the call
         ├── OutcomeUnknown   timeout, cut, 5xx, not the API's JSON    LOOK_FIRST: a room may have been opened
         ├── RequestRefused   the API read the call and says no        GIVE_UP: the same call fails again
-        ├── AccountRefused   key, licence, balance, permission        SUSPEND: no job of the account can pass
+        ├── AccessDenied     403: this job, or the whole account?     RETRY_FEW: a run of them suspends the account
+        ├── AccountRefused   key, licence, balance, wrong address     SUSPEND: no job of the account can pass
         └── RoomGone         success without a room                   GIVE_UP: the group was deleted in the IM
 
 Foreign errors (httpx, redis, pydantic) are translated at one seam each: flashduty.py, the two Redis adapters, jobs.py.
@@ -58,6 +59,7 @@ class NextStep(StrEnum):
     RETRY = "retry"
     LOOK_FIRST = "look first"
     GIVE_UP = "give up"
+    RETRY_FEW = "retry a few times"
     SUSPEND = "suspend"
 
 
@@ -126,6 +128,12 @@ class RequestRefused(FlashdutyError):
     next_step = NextStep.GIVE_UP
 
 
+class AccessDenied(FlashdutyError):
+    """403: not allowed. One alone is about the job, a run of them is about the app key."""
+
+    next_step = NextStep.RETRY_FEW
+
+
 class AccountRefused(FlashdutyError):
     """The API refuses the account, whatever the call."""
 
@@ -170,12 +178,12 @@ API_CODES: Final[dict[str, ApiCode]] = {
     "ReferenceExist": ApiCode(400, RequestRefused),
     "Unauthorized": ApiCode(401, AccountRefused, _KEY),
     "BalanceNotEnough": ApiCode(402, AccountRefused, "the account's balance is used up"),
-    "AccessDenied": ApiCode(403, RequestRefused, _KEY),
+    "AccessDenied": ApiCode(403, AccessDenied, _KEY),
     "RouteNotFound": ApiCode(404, AccountRefused, "check FLASHDUTY_BASE_URL"),
-    "MethodNotAllowed": ApiCode(405, RequestRefused, "check FLASHDUTY_BASE_URL"),
+    "MethodNotAllowed": ApiCode(405, AccountRefused, "check FLASHDUTY_BASE_URL"),
     "UndonedOrderExist": ApiCode(409, RequestRefused, "an order of this account is still open"),
     "EntityTooLarge": ApiCode(413, RequestRefused, "fewer member_ids"),
-    "RequestLocked": ApiCode(423, RequestRefused, "the account is locked after repeated failures; try later"),
+    "RequestLocked": ApiCode(423, AccountRefused, "locked after repeated failures; wait, or ask Flashduty"),
     "RequestVerifyRequired": ApiCode(428, RequestRefused, "the account asks for a second factor"),
     "DangerousOperation": ApiCode(428, RequestRefused, "the account asks for a second factor"),
     "RequestTooFrequently": ApiCode(429, RateLimited),
@@ -201,6 +209,8 @@ def error_for(code: str, status: int) -> type[FlashdutyError]:
         return RateLimited
     if status in {401, 402}:
         return AccountRefused
+    if status == 403:  # noqa: PLR2004
+        return AccessDenied
     if 300 <= status < 500 and status != 408:  # noqa: PLR2004
         return RequestRefused
     return OutcomeUnknown

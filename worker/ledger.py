@@ -1,37 +1,51 @@
-"""The ledger of an account: ledger.lua bound to Redis. It is the truth; a message is only a nudge to look here."""
+"""The ledger of an account: the parts in ledger_lua bound to Redis. It is the truth; a message is only a nudge.
+
+A job's record, its place in line and its message in Celery's queue change together, in one script: producers need no
+second step, and what gets lost between Redis and a worker's memory can be told from what is waiting.
+"""
 
 from __future__ import annotations
 
 import uuid
+from copy import copy
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from worker.errors import NextStep
+from worker.hands import Hands
 from worker.jobs import JobKey, JobState, Lane, WarRoom, WarRoomJob
-from worker.records import Claim, Entered, Progress, Record
+from worker.messages import nudge, queue_name
+from worker.records import Claim, Entered, Progress, Reason, Record, Stray
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from worker.errors import FlashdutyError
     from worker.redis_store import RedisStore
+    from worker.settings import Account, Settings
 
-LEASE_MS: Final = 180_000
-"""How long a claim holds without news: longer than what may follow one another, create, list and detail, 44 s each."""
+PARTS: Final = tuple(f"ledger_lua/{part}" for part in ("record", "life", "rescue", "people", "dispatch"))
 
-NUDGE_AGAIN_MS: Final = 60_000
-"""A due retry that was nudged and not claimed for this long is nudged again."""
+DEAD_MS: Final = 10_000
+"""A worker that was silent for so long, while others were heard, is dead: five heartbeats."""
+
+LOST_MS: Final = 10_000
+"""A message that left its queue so long ago, and whose job nobody claimed, is lost."""
+
+LOSES_S: Final = 5.0
+"""What a crash of Redis may undo: fsync every second, and a disk that is slow at it."""
 
 NEW: Final = "new"
+PAGE: Final = 200
 
 
 class Ledger:
-    """Records, claims and batches of one account.
+    """Records, claims, batches and dead letters of one account.
 
     Args:
         store: the Redis that everyone shares.
         account: the account's name.
         retention_s: how long finished jobs are remembered, in seconds.
-        lease_ms: how long a claim holds without news, in milliseconds.
+        suspects: how many calls may go out in the moments that a crash of Redis may undo.
         clock: milliseconds since the epoch; None means Redis' own clock. Only tests pass one.
 
     Every method raises QueueUnavailable if Redis does not answer.
@@ -43,55 +57,71 @@ class Ledger:
         account: str,
         *,
         retention_s: int = 7 * 86_400,
-        lease_ms: int = LEASE_MS,
+        suspects: int = 100,
         clock: Callable[[], int] | None = None,
     ) -> None:
         self.account = account
         self._base = f"warrooms:{{{account}}}"
+        self._keys = [self._base, queue_name(account, Lane.BULK), queue_name(account, Lane.URGENT)]
         self._store = store
-        self._script = store.script("ledger")
+        self._script = store.script(*PARTS)
+        self._suspects = suspects
         self._retention_ms = retention_s * 1000
-        self._lease_ms = lease_ms
         self._clock = clock
+        self._hands = Hands()
+
+    @classmethod
+    def of(cls, store: RedisStore, account: Account, settings: Settings) -> Ledger:
+        """The ledger of a configured account."""
+        suspects = account.plan.most_within(LOSES_S)
+        return cls(store, account.name, retention_s=settings.retention_s, suspects=suspects)
+
+    # --- producers ---
 
     def enqueue(self, jobs: Sequence[WarRoomJob], batch: str | None = None) -> list[Entered]:
-        """Records the jobs, one answer each in their order; one atomic step, so keep it to some hundreds.
+        """Records and queues the jobs, one answer each in their order; one atomic step, so keep it to some hundreds.
 
         A job that is known stays as it is, unless it failed or was cancelled: then it is queued anew. An urgent
         enqueue of a waiting bulk job makes it urgent.
         """
-        fields: list[str | int] = [self._retention_ms, batch or ""]
+        fields: list[str | int] = [batch or ""]
         for job in jobs:
-            observers = "1" if job.add_observers else ""
-            fields += (_short(job.id), job.lane.value, ",".join(map(str, job.member_ids)), observers)
+            fields += (_short(job.id), *_request(job), nudge(job))
         reply = self._call("enqueue", *fields)
         answers = zip(jobs, reply[::3], reply[1::3], reply[2::3], strict=True)
         return [_entered(job.id, status, chat, link) for job, status, chat, link in answers]
 
-    def record(self, job_id: str) -> Record | None:
-        """The job's record; None if there is none (never enqueued, or forgotten after the retention)."""
-        key = f"{self._base}:job:{_short(job_id)}"
-        stored = self._hash(key)
-        return _record(JobKey.parse(job_id), stored) if stored else None
+    # --- workers ---
 
-    def claim(self, job_id: str, worker: str) -> Claim | JobState | None:
-        """Takes the job for an attempt, which counts from here; the record says *sent* unless it must look first.
+    def claim(self, job: WarRoomJob, worker: str) -> Claim | JobState:
+        """Takes the job that a message names into this worker's hands; the record begins here if there is none.
 
         Returns:
-            The claim; or the state in which the job needs no work now; or None if there is no record.
+            The claim, with the job as the ledger knows it; or the state in which the job needs no work now.
         """
         token = f"{worker}/{uuid.uuid4().hex[:12]}"
-        verdict, attempt, look = self._call("claim", _short(job_id), token, self._lease_ms)
-        if verdict == "claimed":
-            return Claim(job_id, token, int(attempt), bool(look))
-        return None if verdict == "unknown" else JobState(verdict)
+        asked = Claim(job, token, 1, look_first=False)
+        self._hands.take(asked)
+        reply = self._call("claim", _short(job.id), token, worker, job.batch or "", *_request(job))
+        if reply[0] != "claimed":
+            self._hands.let_go(asked)
+            return JobState(reply[0])
+        _, attempts, look, failing_ms, *request = reply
+        claim = Claim(_job(job.key, *request), token, int(attempts) + 1, bool(look), failing_ms / 1000)
+        self._hands.take(claim)
+        return claim
 
-    def mark_sent(self, claim: Claim) -> bool:
-        """Says that the creating call goes out now; False if the claim is lost."""
-        return bool(self._call("sent", _short(claim.job_id), claim.token, self._lease_ms))
+    def begin(self, claim: Claim, *, sent: bool) -> bool:
+        """An attempt begins, and counts; `sent` if its creating call goes out now. False if the claim is lost."""
+        self._hands.sent(claim, sent=sent)
+        began = bool(self._call("begin", _short(claim.job.id), claim.token, claim.attempt, "1" if sent else ""))
+        if not began:
+            self._hands.let_go(claim)
+        return began
 
     def has_room(self, claim: Claim, state: JobState, room: WarRoom, request_id: str) -> bool:
         """Ends the job as `opened` or `found`; False if the claim is lost."""
+        self._hands.has_room(claim, state, room, request_id)
         return self._finish(claim, state, {**room.model_dump(), "request_id": request_id})
 
     def failed(self, claim: Claim, error: FlashdutyError, reason: str) -> bool:
@@ -101,25 +131,80 @@ class Ledger:
             fields["look"] = "1"  # for whoever queues it again
         return self._finish(claim, JobState.FAILED, fields)
 
-    def retry(self, claim: Claim, error: FlashdutyError, delay_s: float, *, look_first: bool) -> bool:
-        """Puts the job aside until it is due; False if the claim is lost."""
-        fields = _flat(_error_fields(error))
-        delay_ms, look = round(delay_s * 1000), "1" if look_first else ""
-        return bool(self._call("retry", _short(claim.job_id), claim.token, delay_ms, look, *fields))
+    def retry(
+        self, claim: Claim, error: FlashdutyError, delay_s: float, *, look_first: bool, spent: bool = True
+    ) -> bool:
+        """Puts the job aside until it is due; False if the claim is lost.
+
+        Args:
+            claim: the right to do so.
+            error: how the attempt ended.
+            delay_s: when it is due, in seconds.
+            look_first: whether the room may already be there.
+            spent: whether the attempt counts.
+        """
+        rest = (round(delay_s * 1000), "1" if look_first else "", "1" if spent else "", *_flat(_error_fields(error)))
+        return self._end(claim, "retry", *rest)
 
     def release(self, claim: Claim, *, look_first: bool = False) -> bool:
-        """Gives the job back to its line without an attempt spent; False if the claim is lost."""
-        look = "1" if look_first else ""
-        return bool(self._call("release", _short(claim.job_id), claim.token, look, NUDGE_AGAIN_MS))
+        """Gives the job back to the head of its line without an attempt spent; False if the claim is lost."""
+        return self._end(claim, "release", "1" if look_first else "", nudge(claim.job))
 
-    def take_due(self, most: int, every_ms: int) -> list[tuple[str, Lane]]:
-        """At most `most` jobs to nudge, queued again: due retries, and claims whose lease ended (the worker died).
+    # --- recovery ---
 
-        Once per `every_ms` over all workers.
+    def beat(self, worker: str) -> str:
+        """This worker lives. The reply names the server: another one means that Redis was restarted or failed over."""
+        return str(self._call("beat", worker))
+
+    def reconcile(self, worker: str) -> None:
+        """Tells a Redis that was restarted what this worker holds and how its last calls ended."""
+        held, rooms = self._hands.all()
+        fields: list[str | int] = [worker, len(held)]
+        for one in held:
+            job, sent, ending = one.claim.job, "1" if one.sent else "", "1" if one.ending else ""
+            fields += (_short(job.id), one.claim.token, one.claim.attempt, sent, ending, *_request(job))
+            fields.append(job.batch or "")
+        for ended in rooms:
+            room = ended.room
+            fields += (_short(ended.claim.job.id), ended.claim.token, ended.state.value)
+            fields += (room.chat_id, room.chat_name, room.share_link, ended.request_id)
+        self._call("reconcile", *fields)
+
+    def holds_nothing(self) -> bool:
+        """Whether this process has no job in hand."""
+        held, _ = self._hands.all()
+        return not held
+
+    def over(self, store: RedisStore) -> Ledger:
+        """The same ledger, and the same hands, over another connection."""
+        other = copy(self)
+        other._store, other._script = store, store.script(*PARTS)  # noqa: SLF001 - its own class
+        return other
+
+    def goodbye(self, worker: str) -> None:
+        """This worker ends; what it should still hold is nobody's."""
+        self._call("goodbye", worker)
+
+    def strays(self, most: int, every_ms: int) -> list[Stray]:
+        """Jobs that must be queued again: due retries, jobs of dead workers, jobs whose message is lost.
+
+        At most `most` of the first and of the last kind, once per `every_ms` over all workers.
         """
-        reply = self._call("due", most, every_ms, NUDGE_AGAIN_MS)
-        pairs = zip(reply[::2], reply[1::2], strict=True)
-        return [(f"{self.account}.{short}", Lane(lane)) for short, lane in pairs]
+        reply = self._call("strays", every_ms, most)
+        return [_stray(self.account, *reply[at : at + 7]) for at in range(0, len(reply), 7)]
+
+    def requeue(self, strays: Sequence[Stray]) -> int:
+        """Queues those of them that still need it at the head of their lines, in their order; how many."""
+        fields: list[str] = []
+        for stray in strays:
+            fields += (stray.reason.value, _short(stray.job.id), stray.evidence, nudge(stray.job))
+        return sum(self._call("requeue", *fields)) if fields else 0
+
+    # --- people ---
+
+    def record(self, job_id: str) -> Record | None:
+        """The job's record; None if there is none (never enqueued, or forgotten after the retention)."""
+        return self._records([_short(job_id)])[0]
 
     def progress(self) -> Progress:
         """The account's jobs by state."""
@@ -132,32 +217,112 @@ class Ledger:
 
     def batches(self, most: int = 10) -> list[str]:
         """The names of the newest batches, newest first."""
-        return self._newest("batches", most)
+        return self._range("batches", 0, most)
 
-    def dead_letters(self, most: int = 10) -> list[str]:
-        """The ids of the jobs that failed last, newest first."""
-        return [f"{self.account}.{short}" for short in self._newest("failed", most)]
+    def dead_letters(self) -> Iterator[Record]:
+        """The jobs that failed, newest first, read as they are asked for."""
+        return self._pages("failed")
+
+    def unfinished(self) -> Iterator[Record]:
+        """Every job that is not finished, read as they are asked for: in hands, retrying, urgent, bulk."""
+        for place in ("claims", "retries", "line:urgent", "line:bulk"):
+            yield from self._pages(place)
+
+    def replay(self, jobs: Sequence[WarRoomJob]) -> list[bool]:
+        """Queues dead letters at the end of their lines; for each whether it was one."""
+        fields = [part for job in jobs for part in (_short(job.id), nudge(job))]
+        return [bool(done) for done in self._call("replay", *fields)] if fields else []
+
+    def drop(self, job_ids: Sequence[str]) -> list[bool]:
+        """Gives dead letters up: they are cancelled; for each whether it was one."""
+        return [bool(done) for done in self._call("drop", *map(_short, job_ids))] if job_ids else []
+
+    def cancel(self, job_ids: Sequence[str]) -> list[JobState | None]:
+        """Ends jobs that wait; for each its state now: `opening` cannot be taken back; None if nobody knows it."""
+        states = self._call("cancel", *map(_short, job_ids)) if job_ids else []
+        return [JobState(state) if state else None for state in states]
+
+    def workers(self) -> dict[str, float]:
+        """The workers that were heard in the last hour: seconds since each one's last heartbeat."""
+
+        def read() -> object:
+            pipe = self._store.client.pipeline(transaction=False)
+            pipe.time()
+            pipe.zrange(f"{self._base}:workers", 0, -1, withscores=True)
+            return pipe.execute()
+
+        (seconds, micros), beats = cast("Any", self._store.held(read))
+        return {str(name): max(0.0, seconds + micros / 1e6 - beat_ms / 1000) for name, beat_ms in beats}
+
+    # --- inside ---
 
     def _finish(self, claim: Claim, state: JobState, fields: Mapping[str, str | int]) -> bool:
-        short = _short(claim.job_id)
-        return bool(self._call("finish", short, claim.token, state.value, self._retention_ms, *_flat(fields)))
+        return self._end(claim, "finish", state.value, *_flat(fields))
+
+    def _end(self, claim: Claim, command: str, *rest: str | int) -> bool:
+        self._hands.ending(claim)
+        kept = bool(self._call(command, _short(claim.job.id), claim.token, *rest))
+        self._hands.let_go(claim)
+        return kept
+
+    def _pages(self, name: str) -> Iterator[Record]:
+        at = 0
+        while page := self._range(name, at, PAGE):
+            yield from (record for record in self._records(page) if record is not None)
+            at += PAGE
+
+    def _records(self, shorts: Sequence[str]) -> list[Record | None]:
+        def read() -> object:
+            pipe = self._store.client.pipeline(transaction=False)
+            for short in shorts:
+                pipe.hgetall(f"{self._base}:job:{short}")
+            return pipe.execute()
+
+        stored = cast("list[dict[str, str]]", self._store.held(read))
+        keys = (JobKey.parse(f"{self.account}.{short}") for short in shorts)
+        return [_record(key, one) if one else None for key, one in zip(keys, stored, strict=True)]
 
     def _hash(self, key: str) -> dict[str, str]:
         return cast("dict[str, str]", self._store.held(lambda: self._store.client.hgetall(key)))
 
-    def _newest(self, name: str, most: int) -> list[str]:
+    def _range(self, name: str, start: int, most: int) -> list[str]:
+        newest_first = name in {"failed", "batches"}
+
         def read() -> object:
-            return self._store.client.zrevrange(f"{self._base}:{name}", 0, most - 1)
+            end = start + most - 1
+            return self._store.client.zrange(f"{self._base}:{name}", start, end, desc=newest_first)
 
         return cast("list[str]", self._store.held(read))
 
     def _call(self, command: str, *args: str | int) -> Any:  # noqa: ANN401
         now = "" if self._clock is None else self._clock()
-        return self._script([self._base], [command, now, *args])
+        head = (command, now, self._suspects, DEAD_MS, LOST_MS, self._retention_ms)
+        return self._script(self._keys, [*head, *args])
 
 
 def _short(job_id: str) -> str:
     return job_id.partition(".")[2]
+
+
+def _request(job: WarRoomJob) -> tuple[str, str, str]:
+    return job.lane.value, ",".join(map(str, job.member_ids)), "1" if job.add_observers else ""
+
+
+def _job(key: JobKey, lane: str, members: str, observers: str, batches: str) -> WarRoomJob:
+    # Without validating again: what stands in the ledger must be readable, whoever wrote it.
+    return WarRoomJob.model_construct(
+        account=key.account,
+        incident_id=key.incident_id,
+        integration_id=key.integration_id,
+        member_ids=tuple(dict.fromkeys(int(m) for m in members.split(",") if m)),
+        add_observers=observers == "1",
+        lane=Lane(lane),
+        batch=batches.partition(",")[0] or None,
+    )
+
+
+def _stray(account: str, reason: str, short: str, evidence: str, *request: str) -> Stray:
+    return Stray(Reason(reason), _job(JobKey.parse(f"{account}.{short}"), *request), evidence)
 
 
 def _entered(job_id: str, status: str, chat_id: str, share_link: str) -> Entered:
@@ -180,40 +345,31 @@ def _flat(fields: Mapping[str, str | int]) -> list[str | int]:
 
 
 def _record(key: JobKey, stored: Mapping[str, str]) -> Record:
-    batches = tuple(filter(None, stored.get("batches", "").split(",")))
-    # Without validating again: what stands in the ledger must be readable, whoever wrote it.
-    job = WarRoomJob.model_construct(
-        account=key.account,
-        incident_id=key.incident_id,
-        integration_id=key.integration_id,
-        member_ids=tuple(dict.fromkeys(int(m) for m in stored.get("members", "").split(",") if m)),
-        add_observers=stored.get("observers") == "1",
-        lane=Lane(stored["lane"]),
-        batch=batches[0] if batches else None,
-    )
-    chat_id = stored.get("chat_id", "")
+    batches = stored.get("batches", "")
     return Record(
-        job=job,
+        job=_job(key, stored["lane"], stored.get("members", ""), stored.get("observers", ""), batches),
         state=JobState(stored["state"]),
-        batches=batches,
+        batches=tuple(filter(None, batches.split(","))),
         attempts=int(stored.get("attempts", 0)),
+        worker=stored.get("worker", ""),
         created_at=int(stored["created"]) / 1000,
         updated_at=int(stored["updated"]) / 1000,
         due_at=_time(stored.get("due")),
+        first_failed_at=_time(stored.get("first")),
         finished_at=_time(stored.get("finished")),
-        room=WarRoom(
-            chat_id=chat_id,
-            chat_name=stored.get("chat_name", ""),
-            share_link=stored.get("share_link", ""),
-        )
-        if chat_id
-        else None,
+        room=_room(stored),
         request_id=stored.get("request_id", ""),
         code=stored.get("code", ""),
         message=stored.get("message", ""),
         hint=stored.get("hint", ""),
         status=int(stored["status"]) if stored.get("status") else None,
     )
+
+
+def _room(stored: Mapping[str, str]) -> WarRoom | None:
+    if not stored.get("chat_id"):
+        return None
+    return WarRoom(**{name: stored.get(name, "") for name in ("chat_id", "chat_name", "share_link")})
 
 
 def _time(ms: str | None) -> float | None:

@@ -1,12 +1,16 @@
-"""The one use case: wait for a slot, look or create, write down how it ended. No Celery, no Redis, no HTTP in it.
+"""The one use case: claim, wait for a slot, look or create, write down how it ended. No Celery, Redis or HTTP in it.
 
-    look at the record ─▶ slot ─▶ claim ─▶ create ─▶ opened
-                                    │        └─ error ─▶ WAIT     429: pause the account, back to the line
-                                    │                    RETRY, LOOK_FIRST: retrying, or failed after 6 attempts
-                                    │                    GIVE_UP, SUSPEND: failed
-                                    └─ outcome unknown ─▶ look ─▶ found, or slot ─▶ create
+    claim ─▶ slot ─▶ begin ─▶ create ─▶ opened
+      │        │        │        └─ error ─▶ WAIT       429: pause the account, back to the line
+      │        │        │                    RETRY, LOOK_FIRST: retrying, or failed after 6 attempts
+      │        │        │                    SUSPEND    the account is suspended, back to the line
+      │        │        │                    GIVE_UP    failed
+      │        │        └─ outcome unknown ─▶ look ─▶ found, or slot ─▶ create
+      │        └─ none to be had: back to the line
+      └─ somebody has it, or it is finished: nothing to do
 
-Waiting comes before the claim: a claim covers calls only, so it is short, and a waiting job belongs to nobody.
+Waiting for a slot is no attempt; an attempt begins when its first call goes out. How calls end is told to the account's
+health (slots): when the API is down or refuses the account, everybody waits, and no job pays for it with its attempts.
 """
 
 from __future__ import annotations
@@ -15,18 +19,30 @@ import logging
 import random
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from worker.errors import FlashdutyError, NextStep, NoMoreSlots, OutcomeUnknown, RoomGone, WarroomsError
+from worker.errors import (
+    AccountRefused,
+    FlashdutyError,
+    NextStep,
+    NoMoreSlots,
+    OutcomeUnknown,
+    RoomGone,
+    SettingsError,
+    WarroomsError,
+)
+from worker.health import Health
 from worker.jobs import JobState, Lane, WarRoom, WarRoomJob
-from worker.retry_policy import MAX_ATTEMPTS, GiveUp, TryAgainIn, decide
+from worker.retry_policy import MAX_ATTEMPTS, BackInLine, GiveUp, TryAgainIn, decide
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from worker.flashduty import ListedRoom, Reply
-    from worker.records import Claim, Entered, Record
+    from worker.records import Claim
     from worker.slots import Slot
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -34,13 +50,13 @@ log = logging.getLogger(__name__)
 class Ledger(Protocol):
     """The part of the ledger that this needs."""
 
-    def enqueue(self, jobs: Sequence[WarRoomJob], batch: str | None = None) -> list[Entered]: ...  # noqa: D102
-    def record(self, job_id: str) -> Record | None: ...  # noqa: D102
-    def claim(self, job_id: str, worker: str) -> Claim | JobState | None: ...  # noqa: D102
-    def mark_sent(self, claim: Claim) -> bool: ...  # noqa: D102
+    def claim(self, job: WarRoomJob, worker: str) -> Claim | JobState: ...  # noqa: D102
+    def begin(self, claim: Claim, *, sent: bool) -> bool: ...  # noqa: D102
     def has_room(self, claim: Claim, state: JobState, room: WarRoom, request_id: str) -> bool: ...  # noqa: D102
     def failed(self, claim: Claim, error: FlashdutyError, reason: str) -> bool: ...  # noqa: D102
-    def retry(self, claim: Claim, error: FlashdutyError, delay_s: float, *, look_first: bool) -> bool: ...  # noqa: D102
+    def retry(  # noqa: D102
+        self, claim: Claim, error: FlashdutyError, delay_s: float, *, look_first: bool, spent: bool = ...
+    ) -> bool: ...
     def release(self, claim: Claim, *, look_first: bool = False) -> bool: ...  # noqa: D102
 
 
@@ -51,6 +67,7 @@ class Slots(Protocol):
     def in_time(self, slot: Slot) -> bool: ...  # noqa: D102
     def give_back(self, slot: Slot) -> None: ...  # noqa: D102
     def pause(self, retry_after_s: float | None) -> float: ...  # noqa: D102
+    def report(self, slot: Slot, error: FlashdutyError | None = ..., *, done: bool = ...) -> Health: ...  # noqa: D102
 
 
 class Api(Protocol):
@@ -88,6 +105,15 @@ class _ClaimLost(Exception):
     pass
 
 
+class _CallFailed(Exception):
+    """A call ended in an error, which was told to the account's health."""
+
+    def __init__(self, error: FlashdutyError, health: Health) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.health = health
+
+
 class OpenWarRoom:
     """Opens the rooms of one account.
 
@@ -95,7 +121,7 @@ class OpenWarRoom:
         ledger: the account's jobs.
         slots: the account's slots.
         api: the account's API.
-        worker: this worker's name, for the claims.
+        worker: this worker's name, for the claims; no other process ever has the same.
         jitter: gives a number in [0, 1) for each retry.
     """
 
@@ -124,86 +150,88 @@ class OpenWarRoom:
         Raises:
             QueueUnavailable: Redis is away and this worker does not hold any longer.
         """
-        job = self._job(nudged)
-        if job is None:
+        claim = self._ledger.claim(nudged, self._worker)
+        if isinstance(claim, JobState):
             asked()
             return Report(Outcome.NOTHING_TO_DO)
         try:
-            slot = self._slots.take(job.lane, asked)
+            slot = self._slots.take(claim.job.lane, asked)
         except NoMoreSlots:
-            return Report(Outcome.BACK_IN_LINE)
-        claim = self._ledger.claim(job.id, self._worker)
-        if claim is None or isinstance(claim, JobState):
-            self._slots.give_back(slot)
-            return Report(Outcome.NOTHING_TO_DO)
-        return self._attempt(job, claim, slot)
+            self._ledger.release(claim)
+            return Report(Outcome.BACK_IN_LINE, claim.attempt)
+        return self._attempt(claim, slot)
 
-    def _job(self, nudged: WarRoomJob) -> WarRoomJob | None:
-        record = self._ledger.record(nudged.id)
-        if record is None:  # a foreign client's message: the record begins here
-            self._ledger.enqueue([nudged], nudged.batch)
-            return nudged
-        if record.state.finished or record.state is JobState.RETRYING:
-            return None
-        if nudged.lane is Lane.URGENT and record.job.lane is Lane.BULK:  # a foreign client is in a hurry now
-            self._ledger.enqueue([nudged], nudged.batch)
-            return record.job.model_copy(update={"lane": Lane.URGENT})
-        return record.job
-
-    def _attempt(self, job: WarRoomJob, claim: Claim, slot: Slot) -> Report:
-        if claim.attempt > MAX_ATTEMPTS:
-            self._slots.give_back(slot)
-            ended = OutcomeUnknown("the worker ended in the middle of every attempt", code="WorkerLost")
-            return self._settle(claim, slot, ended)
+    def _attempt(self, claim: Claim, slot: Slot) -> Report:
         try:
-            return self._open(job, claim, slot)
+            if claim.attempt > MAX_ATTEMPTS:
+                self._slots.give_back(slot)
+                return self._settle(claim, slot, _WORKER_LOST, Health())
+            self._begin(claim, slot, sent=not claim.look_first)
+            return self._open(claim, slot)
         except _ClaimLost:
             return Report(Outcome.NOTHING_TO_DO, claim.attempt)
         except NoMoreSlots:
             self._ledger.release(claim)
             return Report(Outcome.BACK_IN_LINE, claim.attempt)
-        except FlashdutyError as error:
-            return self._settle(claim, slot, error)
+        except _CallFailed as failed:
+            return self._settle(claim, slot, failed.error, failed.health)
         except WarroomsError:
-            raise  # Redis is away for good: the lease runs out, and whoever comes next looks first
+            raise  # Redis is away for good: this worker ends, and whoever comes next looks first
         except Exception:
             # A defect of ours must not leave the job claimed for nobody: it is an attempt with unknown outcome.
-            log.exception("defect while opening %s", job.id)
-            defect = OutcomeUnknown("a defect in the worker, see its log", code="Defect")
-            return self._settle(claim, slot, defect)
+            log.exception("defect while opening %s", claim.job.id)
+            return self._settle(claim, slot, _DEFECT, Health())
 
-    def _open(self, job: WarRoomJob, claim: Claim, slot: Slot) -> Report:
-        self._check(slot)
-        if claim.look_first:
-            found = self._look(job)
-            if found is not None:
-                return self._has_room(claim, slot, JobState.FOUND, *found)
-            slot = self._slots.take(job.lane)
-            if not self._ledger.mark_sent(claim):
-                self._slots.give_back(slot)
-                raise _ClaimLost
-            self._check(slot)
-        try:
-            reply = self._api.create(job)
-        except RoomGone as gone:
-            return self._look_once(job, claim, slot, gone)
-        return self._has_room(claim, slot, JobState.OPENED, reply.value, reply.request_id)
-
-    def _check(self, slot: Slot) -> None:
-        """Redis may have let us wait since the slot came; a call that goes out too late breaks the limit."""
+    def _begin(self, claim: Claim, slot: Slot, *, sent: bool) -> None:
+        """The record says what goes out before it goes out; Redis may have let us wait for that."""
+        if not self._ledger.begin(claim, sent=sent):
+            self._slots.give_back(slot)
+            raise _ClaimLost
         if not self._slots.in_time(slot):
             self._slots.give_back(slot)
             raise NoMoreSlots("the slot is too old")
 
-    def _look(self, job: WarRoomJob) -> tuple[WarRoom, str] | None:
+    def _open(self, claim: Claim, slot: Slot) -> Report:
+        job = claim.job
+        if claim.look_first:
+            found = self._look(job, slot)
+            if found is not None:
+                return self._has_room(claim, slot, JobState.FOUND, *found)
+            slot = self._slots.take(job.lane)
+            self._begin(claim, slot, sent=True)
+        try:
+            reply = self._ask(slot, lambda: self._api.create(job))
+        except _CallFailed as failed:
+            if isinstance(failed.error, RoomGone):
+                return self._look_once(claim, slot, failed.error)
+            raise
+        self._slots.report(slot)
+        return self._has_room(claim, slot, JobState.OPENED, reply.value, reply.request_id)
+
+    def _ask(self, slot: Slot, call: Callable[[], Reply[T]]) -> Reply[T]:
+        """One call; an error is told to the account's health here, a success by who knows what it is worth."""
+        try:
+            reply = call()
+        except FlashdutyError as error:
+            ended = error
+        except SettingsError as error:  # the key's file is gone, say: no call of the account can go out
+            ended = AccountRefused(str(error), code="NoAppKey", hint="see to the app key; nothing has to be restarted")
+        else:
+            return reply
+        raise _CallFailed(ended, self._slots.report(slot, ended))
+
+    def _look(self, job: WarRoomJob, slot: Slot) -> tuple[WarRoom, str] | None:
         """The incident's living room and the request id, if it has one.
 
-        The caller's slot pays for the list; each detail takes one of its own.
+        The slot pays for the list; each detail takes one of its own.
         """
-        listed = self._api.list_rooms(job.incident_id, job.integration_id).value
+        listed = self._ask(slot, lambda: self._api.list_rooms(job.incident_id, job.integration_id)).value
+        self._slots.report(slot, done=False)
         for candidate in listed:
-            self._slots.take(job.lane)
-            detail = self._api.detail(job.integration_id, candidate.chat_id)
+            chat_id = candidate.chat_id
+            own = self._slots.take(job.lane)
+            detail = self._ask(own, lambda: self._api.detail(job.integration_id, chat_id))  # noqa: B023 - called at once
+            self._slots.report(own, done=detail.value is not None)
             if detail.value is not None:
                 return detail.value, detail.request_id
         return None
@@ -213,13 +241,16 @@ class OpenWarRoom:
             raise _ClaimLost
         return Report(Outcome(state.value), claim.attempt, slot.waited_s, room=room)
 
-    def _settle(self, claim: Claim, slot: Slot, error: FlashdutyError) -> Report:
+    def _settle(self, claim: Claim, slot: Slot, error: FlashdutyError, health: Health) -> Report:
         if error.next_step is NextStep.WAIT:
             return self._wait(claim, slot, error)
-        match decide(claim.attempt, error, self._jitter()):
-            case TryAgainIn(delay_s, look_first):
-                kept = self._ledger.retry(claim, error, delay_s, look_first=look_first)
+        match decide(claim, error, health, self._jitter()):
+            case TryAgainIn(delay_s, look_first, spent):
+                kept = self._ledger.retry(claim, error, delay_s, look_first=look_first, spent=spent)
                 report = Report(Outcome.RETRYING, claim.attempt, slot.waited_s, error, delay_s)
+            case BackInLine():
+                kept = self._ledger.release(claim)
+                report = Report(Outcome.BACK_IN_LINE, claim.attempt, slot.waited_s, error, health.pause_s)
             case GiveUp(reason):
                 kept = self._ledger.failed(claim, error, reason)
                 report = Report(Outcome.FAILED, claim.attempt, slot.waited_s, error)
@@ -231,20 +262,24 @@ class OpenWarRoom:
         self._ledger.release(claim, look_first=look_first)
         return Report(Outcome.BACK_IN_LINE, claim.attempt, slot.waited_s, error, paused_s)
 
-    def _look_once(self, job: WarRoomJob, claim: Claim, slot: Slot, gone: RoomGone) -> Report:
+    def _look_once(self, claim: Claim, slot: Slot, gone: RoomGone) -> Report:
         """Success without a room, as documented when the group was deleted: look whether one lives all the same."""
         try:
-            self._slots.take(job.lane)
-            found = self._look(job)
+            found = self._look(claim.job, self._slots.take(claim.job.lane))
         except NoMoreSlots:
             self._ledger.release(claim, look_first=True)
             return Report(Outcome.BACK_IN_LINE, claim.attempt)
-        except FlashdutyError as error:
-            if error.next_step is NextStep.WAIT:
-                return self._wait(claim, slot, error, look_first=True)
-            raise OutcomeUnknown(f"{gone.message}; looking for it failed: {error}", code=gone.code) from error
+        except _CallFailed as failed:
+            if failed.error.next_step is NextStep.WAIT:
+                return self._wait(claim, slot, failed.error, look_first=True)
+            unknown = OutcomeUnknown(f"{gone.message}; looking for it failed: {failed.error}", code=gone.code)
+            return self._settle(claim, slot, unknown, failed.health)
         if found is not None:
             return self._has_room(claim, slot, JobState.FOUND, *found)
         if not self._ledger.failed(claim, gone, str(gone)):
             raise _ClaimLost
         return Report(Outcome.FAILED, claim.attempt, slot.waited_s, gone)
+
+
+_WORKER_LOST = OutcomeUnknown("the worker ended in the middle of every attempt", code="WorkerLost")
+_DEFECT = OutcomeUnknown("a defect in the worker, see its log", code="Defect")

@@ -11,6 +11,7 @@ A bucket with C = N and r = N/T, the usual one, admits 2 N in its first window. 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -112,6 +113,10 @@ class Plan:
     def drain_s(self, calls: int) -> float:
         """The time `calls` calls take in steady flow, in seconds."""
         return calls * self.interval_us / SECOND_US
+
+    def most_within(self, seconds: float) -> int:
+        """How many calls may go out within so many seconds, at the most."""
+        return min(limit.burst + math.ceil(seconds * SECOND_US / limit.interval_us) for limit in self.limits)
 
     def __str__(self) -> str:
         return ";".join(str(limit) for limit in self.limits)

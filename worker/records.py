@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from worker.jobs import JobState
@@ -26,17 +27,46 @@ class Entered:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to work on a job. A claim that was lost changes nothing any more (the token fences it)."""
+    """The right to work on a job. A claim that was lost changes nothing any more (the token fences it).
 
-    job_id: str
+    Args:
+        job: the job as the ledger knows it.
+        token: says who claimed, and when.
+        attempt: the number of the attempt that may begin now.
+        look_first: whether an earlier call may have opened the room.
+        failing_s: how long ago the job first went wrong, in seconds; 0 if it never did.
+    """
+
+    job: WarRoomJob
     token: str
     attempt: int
     look_first: bool
+    failing_s: float = 0.0
+
+
+class Reason(StrEnum):
+    """Why a job must be queued again."""
+
+    DUE = "due"  # a retry whose time has come
+    DEAD = "dead"  # its worker died
+    LOST = "lost"  # its message left the queue and nobody claimed it
+
+
+@dataclass(frozen=True, slots=True)
+class Stray:
+    """A job that must be queued again, and the evidence by which the ledger checks once more that it must."""
+
+    reason: Reason
+    job: WarRoomJob
+    evidence: str
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A job as the ledger knows it; times in seconds since the epoch, None if it has not happened."""
+    """A job as the ledger knows it; times in seconds since the epoch, None if it has not happened.
+
+    `worker` is the one that has it in hand, empty if none has.
+    """
 
     job: WarRoomJob
     state: JobState
@@ -45,6 +75,7 @@ class Record:
     created_at: float
     updated_at: float
     due_at: float | None
+    first_failed_at: float | None
     finished_at: float | None
     room: WarRoom | None
     request_id: str
@@ -52,6 +83,7 @@ class Record:
     message: str
     hint: str
     status: int | None
+    worker: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,31 +1,40 @@
-"""Queues again what waits in the ledger: retries that are due, and jobs whose worker died.
+"""Queues again what would wait for ever: due retries, jobs of dead workers, jobs whose message is lost.
 
-A dead worker's message comes back too (visibility timeout), but it may come while the claim still holds, find nothing
-to do and be gone. Run by the workers themselves, no extra process.
+A message is lost when its worker dies, or its connection, between Redis' pop and the claim. Recovery is run by the
+workers themselves, one at a time, no extra process; ledger_lua/rescue.lua says how each kind is told.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 import threading
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from worker.celery_app import again_queue, app, publish
 from worker.errors import WarroomsError
+from worker.records import Reason
 
 if TYPE_CHECKING:
-    from worker.bootstrap import AccountDesk, Runtime
-    from worker.redis_store import RedisStore
+    from collections.abc import Iterable
+
+    from worker.bootstrap import Runtime
+    from worker.ledger import Ledger
+    from worker.records import Stray
 
 log = logging.getLogger(__name__)
 
 EVERY_S: Final = 0.5
-SOON_S: Final = 2.0
+MOST: Final = 200
+"""Jobs of one kind that one look queues again: some milliseconds of Redis' time."""
+
+_SAID: Final = {
+    Reason.DEAD: "queued again: %d jobs that a dead worker had in hand",
+    Reason.LOST: "queued again: %d jobs whose message was lost on its way to a worker",
+}
 
 
 class Recovery:
-    """A thread of the worker that looks after due retries, for all accounts.
+    """A thread of the worker that looks after all accounts.
 
     Args:
         runtime: the worker's belongings; the thread ends when `runtime.stopping` is set.
@@ -43,28 +52,21 @@ class Recovery:
         while not self._runtime.stopping.wait(EVERY_S):
             for desk in self._runtime.desks.values():
                 try:
-                    queue_due(desk, self._runtime.store)
+                    recover(desk.ledger)
                 except WarroomsError as error:
-                    log.warning("cannot queue retries: %s", error)
+                    log.warning("cannot recover jobs: %s", error)
                 except Exception:
-                    log.exception("cannot queue retries of %s", desk.account.name)
+                    log.exception("cannot recover jobs of %s", desk.account.name)
 
 
-def queue_due(desk: AccountDesk, store: RedisStore) -> int:
-    """Nudges the account's jobs that are due; not more than it can serve soon, the ones nudged before included.
+def recover(ledger: Ledger, every_ms: int = round(EVERY_S * 900)) -> int:
+    """One look, unless another worker has just looked; how many jobs were queued again."""
+    strays = ledger.strays(MOST, every_ms)
+    _say(strays)
+    return ledger.requeue(strays)
 
-    Returns:
-        How many were nudged.
-    """
-    soon = math.ceil(desk.account.plan.rate_per_s * SOON_S)
-    most = soon - store.length(again_queue(desk.account.name))
-    if most <= 0:
-        return 0
-    due = desk.ledger.take_due(most, every_ms=round(EVERY_S * 900))
-    if due:
-        with app.producer_pool.acquire(block=True) as producer:
-            for job_id, _lane in due:
-                record = desk.ledger.record(job_id)
-                if record is not None:
-                    publish(producer, record.job, again=True)
-    return len(due)
+
+def _say(strays: Iterable[Stray]) -> None:
+    for reason, count in Counter(stray.reason for stray in strays).items():
+        if reason in _SAID:
+            log.warning(_SAID[reason], count)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SOCKET_TIMEOUT_S: Final = 5.0
+ON_DISK_S: Final = 3.0
+"""With fsync every second it takes one; a disk that is busy may take two."""
 HEALTH_CHECK_S: Final = 10
 SCHEMES: Final = ("redis://", "rediss://")
 PLACE_UNREADABLE: Final = "(unreadable address)"
@@ -41,9 +43,10 @@ class RedisStore:
         url: `redis://` or `rediss://`; its password never shows in an error or a repr.
         hold: called with the number of failed tries (from 1) and why, when Redis is away; True: try again. Workers
             pass one that waits: they hold, they never go on without the shared bucket. Producers fail at once.
+        timeout_s: how long an answer may take, in seconds.
     """
 
-    def __init__(self, url: str, *, hold: Hold = never) -> None:
+    def __init__(self, url: str, *, hold: Hold = never, timeout_s: float = SOCKET_TIMEOUT_S) -> None:
         self.place = place_of(url)
         self._hold = hold
         try:
@@ -52,8 +55,8 @@ class RedisStore:
             self.client = redis.Redis.from_url(
                 url,
                 decode_responses=True,
-                socket_timeout=SOCKET_TIMEOUT_S,
-                socket_connect_timeout=SOCKET_TIMEOUT_S,
+                socket_timeout=timeout_s,
+                socket_connect_timeout=timeout_s,
                 socket_keepalive=True,
                 health_check_interval=HEALTH_CHECK_S,
                 retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
@@ -70,9 +73,10 @@ class RedisStore:
     def __repr__(self) -> str:
         return f"RedisStore({self.place})"
 
-    def script(self, name: str) -> Script:
-        """The script in `worker/<name>.lua`."""
-        return Script(self, files("worker").joinpath(f"{name}.lua").read_text(encoding="utf-8"))
+    def script(self, *names: str) -> Script:
+        """The script in `worker/<name>.lua`; several names are parts of one."""
+        parts = (files("worker").joinpath(f"{name}.lua").read_text(encoding="utf-8") for name in names)
+        return Script(self, "\n".join(parts))
 
     def held(self, call: Callable[[], T]) -> T:
         """The call's result, tried again for as long as `hold` says so.
@@ -120,6 +124,26 @@ class RedisStore:
             QueueUnavailable: Redis does not answer or refuses.
         """
         return self.held(lambda: self.client.llen(queue))
+
+    def on_disk(self) -> bool | None:
+        """Waits until everything written so far is on Redis' disk, a second or so.
+
+        Returns:
+            Whether it is; None if this Redis cannot tell (no append-only file, or older than 7.2).
+
+        Raises:
+            QueueUnavailable: Redis does not answer or refuses: what was written last may be lost.
+        """
+        with self.errors():
+            # On one connection, behind a write of its own: WAITAOF waits for that, and so for all before it.
+            pipe = self.client.pipeline(transaction=False)
+            pipe.set("warrooms:on-disk", "?", px=60_000)
+            pipe.execute_command("WAITAOF", 1, 0, round(ON_DISK_S * 1000))  # type: ignore[no-untyped-call]
+            written, reply = pipe.execute(raise_on_error=False)
+            for failed in (written, reply):
+                if isinstance(failed, redis.ConnectionError | redis.TimeoutError | redis.exceptions.OutOfMemoryError):
+                    raise failed
+        return None if isinstance(reply, Exception) else bool(reply[0])
 
     def ping(self) -> None:
         """One round trip.

@@ -1,4 +1,4 @@
-"""What to do after an error: (attempt, error, jitter) -> TryAgainIn | GiveUp. A pure decision.
+"""What to do after an error: (attempt, error, health, jitter) -> TryAgainIn | BackInLine | GiveUp. A pure decision.
 
 A 429 never comes here: it is a fact about the account and costs no attempt (the bucket pauses; token_bucket.lua).
 """
@@ -6,9 +6,13 @@ A 429 never comes here: it is a fact about the account and costs no attempt (the
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from worker.errors import FlashdutyError, NextStep
+from worker.health import Health, Level
+
+if TYPE_CHECKING:
+    from worker.records import Claim
 
 MAX_ATTEMPTS: Final = 6
 BASE_S: Final = 1.0
@@ -16,13 +20,29 @@ CAP_S: Final = 60.0
 SETTLE_S: Final = 2.0
 """A server that cut us off may still be opening the room: looking sooner than this could miss it."""
 
+MAX_DENIALS: Final = 3
+DENIED_S: Final = 20.0
+"""A 403 is tried again after this, twice: time for a run of them to show that the account is meant."""
+
+PATIENCE_S: Final = 86_400.0
+"""In an outage a job spends no attempts for so long; then it does, for it may be the job after all."""
+
+SPREAD_S: Final = 2.0
+"""Jobs that failed together come back within so many seconds after the pause."""
+
 
 @dataclass(frozen=True, slots=True)
 class TryAgainIn:
-    """Try again after `delay_s` seconds; `look_first` if the room may already be there."""
+    """Try again after `delay_s` seconds; `look_first` if the room may be there; `spent` if the attempt counts."""
 
     delay_s: float
     look_first: bool
+    spent: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class BackInLine:
+    """The account is meant, not the job: it waits at the head of its line, no attempt spent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +52,28 @@ class GiveUp:
     reason: str
 
 
-def decide(attempt: int, error: FlashdutyError, jitter: float) -> TryAgainIn | GiveUp:
-    """The next step after attempt number `attempt` (from 1) ended in `error`.
+def decide(claim: Claim, error: FlashdutyError, health: Health, jitter: float) -> TryAgainIn | BackInLine | GiveUp:
+    """The next step after the attempt of this claim ended in `error`.
 
     Args:
-        attempt: how many attempts were made, this one included.
+        claim: the number of the attempt, and for how long the job has been failing.
         error: how this one ended.
+        health: how the account is after it: in an outage no job spends its attempts.
         jitter: a number in [0, 1), the share of the backoff to wait (full jitter).
     """
-    if error.next_step not in {NextStep.RETRY, NextStep.LOOK_FIRST}:
+    step, attempt = error.next_step, claim.attempt
+    outage = health.common and claim.failing_s < PATIENCE_S
+    if step is NextStep.SUSPEND or (step is NextStep.RETRY_FEW and health.level is Level.SUSPENDED):
+        return BackInLine()
+    if step is NextStep.RETRY_FEW and attempt < MAX_DENIALS:
+        return TryAgainIn((1 + jitter) * DENIED_S, look_first=False)
+    if step not in {NextStep.RETRY, NextStep.LOOK_FIRST}:
         return GiveUp(str(error))
-    if attempt >= MAX_ATTEMPTS:
+    if attempt >= MAX_ATTEMPTS and not outage:
         return GiveUp(f"{error} (after {attempt} attempts)")
     backoff_s = min(CAP_S, BASE_S * 2 ** (attempt - 1))
-    look_first = error.next_step is NextStep.LOOK_FIRST
+    look_first = step is NextStep.LOOK_FIRST
     delay_s = jitter * backoff_s + (SETTLE_S if look_first else 0.0)
-    delay_s = max(delay_s, error.retry_after_s or 0.0)
-    return TryAgainIn(delay_s, look_first)
+    if health.pause_s:
+        delay_s = max(SETTLE_S, health.pause_s) + jitter * SPREAD_S
+    return TryAgainIn(max(delay_s, error.retry_after_s or 0.0), look_first, spent=not outage)

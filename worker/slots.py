@@ -9,10 +9,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 from worker.errors import NoMoreSlots
+from worker.health import Health, Level, sign_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from worker.errors import FlashdutyError
+    from worker.health import Sign
     from worker.jobs import Lane
 
 log = logging.getLogger(__name__)
@@ -43,6 +46,7 @@ class Reserved:
     wait_s: float
     receipt: str
     lines: Lines
+    level: Level = Level.WELL
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,7 @@ class NotYet:
 
     wait_s: float
     lines: Lines
+    level: Level = Level.WELL
 
 
 class Bucket(Protocol):
@@ -65,6 +70,9 @@ class Bucket(Protocol):
     def penalty(self, retry_after_s: float | None) -> float:
         """Pauses the account."""
 
+    def report(self, sign: Sign, age_s: float, error: FlashdutyError | None) -> Health:
+        """Tells how a call ended that went out `age_s` ago."""
+
 
 @dataclass(frozen=True, slots=True)
 class Slot:
@@ -74,11 +82,13 @@ class Slot:
         receipt: gives it back if it is not used.
         waited_s: how long it took to come.
         send_by: when it is too late to use it, in monotonic seconds.
+        came_at: when it came, in monotonic seconds.
     """
 
     receipt: str
     waited_s: float
     send_by: float = field(default=math.inf, compare=False)
+    came_at: float = field(default=0.0, compare=False)
 
 
 class Slots:
@@ -106,6 +116,7 @@ class Slots:
         self._sleep = sleep
         self._learn = learn
         self._clock = clock
+        self._well = True  # what this process knows; while it is so, good ends need not be told
 
     def take(self, lane: Lane, asked: Callable[[], None] = lambda: None) -> Slot:
         """Waits until the next call of the account may go out.
@@ -124,11 +135,13 @@ class Slots:
             asked_at = self._clock()
             reply = self._bucket.acquire(lane, ticket=ticket)
             self._learn(reply.lines)
+            self._well = reply.level is Level.WELL
             asked()
             if isinstance(reply, Reserved):
                 send_by = asked_at + reply.wait_s + self._latest_s
                 if self._woke_by(send_by, reply):
-                    return Slot(reply.receipt, self._clock() - began, send_by)
+                    now = self._clock()
+                    return Slot(reply.receipt, now - began, send_by, now)
                 late += 1
                 self._slow_down(late)
             elif reply.lines.pause_s > LONGEST_HOLD_S:
@@ -151,6 +164,19 @@ class Slots:
         self._learn(Lines(left_s, left_s, left_s))
         return left_s
 
+    def report(self, slot: Slot, error: FlashdutyError | None = None, *, done: bool = True) -> Health:
+        """Tells the account's health how the call of this slot ended; what that makes of the account."""
+        sign = sign_of(error, done=done)
+        if sign is None or (error is None and self._well):
+            return Health()
+        health = self._bucket.report(sign, self._clock() - slot.came_at, error)
+        self._well = health.level is Level.WELL
+        if health.pause_s or health.changed:
+            self._learn(Lines(health.pause_s, health.pause_s, health.pause_s))
+        if health.changed:
+            _say(health, error)
+        return health
+
     def _woke_by(self, send_by: float, reserved: Reserved) -> bool:
         # The slot lies between asked + wait and now + wait: sleep by the later, judge by the earlier.
         stopping = self._sleep(reserved.wait_s) if reserved.wait_s > 0 else False
@@ -171,3 +197,13 @@ class Slots:
             )
         if self._sleep(self._latest_s):
             raise NoMoreSlots("this worker is stopping")
+
+
+def _say(health: Health, error: FlashdutyError | None) -> None:
+    if error is None or health.level < Level.DOWN:
+        log.warning("the account is called again: a probe succeeded")
+    elif health.level is Level.SUSPENDED:
+        to_do = f"; {error.hint}" if error.hint else ""
+        log.error("the account is suspended, its jobs wait, a probe goes out every minute: %s%s", error, to_do)
+    else:
+        log.error("the API is down, jobs wait and spend no attempts, probes go on: %s", error)

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import structlog
 from celery import bootsteps, signals
 from celery.exceptions import Reject
-from kombu.exceptions import LimitExceeded
 
 from worker import bootstrap, logs, transport
-from worker.celery_app import TASK, app, declare_queues, publish
+from worker.celery_app import app, declare_queues
 from worker.errors import InvalidJob, QueueUnavailable, SettingsError
 from worker.gate import GATE
+from worker.heartbeat import Heartbeat
 from worker.jobs import Lane, WarRoomJob
+from worker.messages import TASK
 from worker.open_war_room import Outcome, Report
 from worker.recovery import Recovery
 from worker.redis_store import RedisStore
@@ -29,10 +30,10 @@ if TYPE_CHECKING:
 EXIT_SETTINGS: Final = 2
 EXIT_UNREACHABLE: Final = 3
 GATE_TICK_S: Final = 0.05
-PUBLISH_S: Final = 5.0
 
 log = structlog.get_logger("warrooms")
 _runtime: Runtime | None = None
+_heartbeat: Heartbeat | None = None
 
 
 def runtime() -> Runtime:
@@ -61,17 +62,7 @@ def open_war_room(self: Any, **fields: Any) -> str:  # noqa: ANN401
     finally:
         asked()
     _say(job, report, time.monotonic() - began)
-    if report.outcome is Outcome.BACK_IN_LINE:
-        _back_in_line(job)
     return report.outcome.value
-
-
-def _back_in_line(job: WarRoomJob) -> None:
-    try:
-        with app.producer_pool.acquire(block=True, timeout=PUBLISH_S) as producer:
-            publish(producer, job, again=True)
-    except (*app.connection_for_write().connection_errors, LimitExceeded):
-        raise Reject(requeue=True) from None  # then its own message stays, at the end of its line
 
 
 def _read(here: Runtime, fields: dict[str, Any]) -> tuple[AccountDesk, WarRoomJob]:
@@ -192,15 +183,18 @@ def _set_up_logging(loglevel: int | None = None, **_: object) -> None:
 
 @signals.worker_init.connect  # type: ignore[untyped-decorator]
 def _start(sender: Any = None, **_: object) -> None:  # noqa: ANN401
-    global _runtime  # noqa: PLW0603 - Celery gives the task no other way to its worker's belongings
+    global _runtime, _heartbeat  # noqa: PLW0603 - Celery gives the task no other way to its worker's belongings
     try:
-        _runtime = bootstrap.build(Settings.load(), worker=str(getattr(sender, "hostname", "worker")))
+        settings = Settings.load()
+        _runtime = bootstrap.build(settings, worker=str(getattr(sender, "hostname", "worker")))
         _runtime.store.ping()
     except SettingsError as error:
         _end(str(error), EXIT_SETTINGS)
     except QueueUnavailable as error:
         if not error.passing:
             _end(str(error), EXIT_UNREACHABLE)
+    _heartbeat = Heartbeat(runtime(), settings.redis_url)
+    _heartbeat.start()
     Recovery(runtime()).start()
 
 
@@ -212,6 +206,8 @@ def _stop(**_: object) -> None:
 
 @signals.worker_shutdown.connect  # type: ignore[untyped-decorator]
 def _close(**_: object) -> None:
+    if _heartbeat is not None:
+        _heartbeat.stop()
     if _runtime is not None:
         _runtime.close()
 

@@ -3,8 +3,12 @@
 -- The bucket never sleeps and never counts: each limit is one number, the theoretical arrival time (TAT) of GCRA,
 -- and all times are whole microseconds. docs/limiter.md has the proof that what it hands out breaks no limit.
 --
+-- It also keeps the account's health, because that decides too whether a call may go out: an account that is down
+-- (5xx, timeouts) or suspended (key, licence) is paused for everybody, and one call at a time goes out as a probe.
+--
 -- KEYS[1]  the account's bucket, a hash (fields below); a missing key is an EMPTY bucket, never a full one
--- ARGV[1]  command: acquire | hit | refund | penalty | peek
+-- KEYS[2]  why the account is down or suspended, for people; a hash: level, since, probes, code, message, hint, request_id
+-- ARGV[1]  command: acquire | hit | refund | penalty | report | resume | peek
 -- ARGV[2]  the time now in us; '' means Redis TIME (only tests pass a time)
 -- ARGV[3]  horizon in us: how far ahead a slot may be reserved
 -- ARGV[4]  n, the number of limits
@@ -15,14 +19,20 @@
 --   hit      nothing: takes a slot if one is free this moment and nobody waits; leaves no ticket
 --   refund   the receipt of the slot that was not used
 --   penalty  pause in us the server asked for, 0 if it did not say; the longest pause in us
+--   report   how a call ended: well | answered | unwell | denied | refused; us since it went out; code, message, hint,
+--            request id
+--   resume   nothing: a person says that the account may be called
 --   peek     nothing
 --
 -- Replies (integers; waits in us from now)
---   acquire  { 1, wait until the slot, urgent line, bulk line, pause left, receipt }     the slot is reserved
---            { 0, come back in,        urgent line, bulk line, pause left, '' }          with a ticket
+--   acquire  { 1, wait until the slot, urgent line, bulk line, pause left, receipt, level }   the slot is reserved
+--            { 0, come back in,        urgent line, bulk line, pause left, '', level }        with a ticket
+--              level: 0 well, 1 shaken, 2 down, 3 suspended
 --   hit      { 1 if the slot is yours, else 0 }
 --   refund   { how many of the limits took the slot back }
 --   penalty  { pause left }
+--   report   { level, pause left if down or suspended, 1 if others fail too, 1 if it went down, was suspended or is back }
+--   resume   { 1 if it was down or suspended, else 0 }
 --   peek     { pause left, next slot, urgent line, bulk line, thousandths of a token in each bucket ... }
 --   "line" is the wait until the slot that a newcomer in that lane would get.
 --
@@ -32,6 +42,11 @@
 --   u, b  the end of the urgent and of the bulk line: the time behind the last ticket
 --   k     urgent slots since the last bulk slot, at most the share
 --   n     the time of the last change
+--   l     level, 2 or 3; absent if the account is called as usual
+--   f, d  failures and denials (403) that were more than the successes
+--   o     when it went down or was suspended     y  probes that failed since then     q  no probe before this time
+--   r     end of the ramp on which traffic comes back
+--   i     the server's run id: another one means a restart or failover, and what the bucket says may be too old
 
 local KEEP_US = 3600 * 1000000    -- an idle bucket is kept for an hour, then it starts empty again
 local LONGEST_LINE_US = 15 * 1000000 -- tickets may be abandoned: nobody is sent further behind the next slot
@@ -39,6 +54,15 @@ local STREAK_US = 10 * 1000000    -- a 429 this soon after a pause belongs to th
 local FIRST_PAUSE_US = 1000000
 local LONGEST_STREAK = 7          -- 1, 2, 4 ... 64 s, cut to the longest blind pause
 local BLIND_PAUSE_US = 60 * 1000000
+local FAILURES = 5                -- more failures than successes by so many: the API is down
+local DENIALS = 5                 -- and so many 403s: the account is suspended
+local PROBES_US = { 1000000, 2000000, 4000000, 8000000, 15000000 } -- between probes of an API that is down
+local SUSPENDED_US = 55 * 1000000 -- between probes of a suspended account: with the call itself, a minute
+local PROBE_US = 45 * 1000000     -- a probe's answer, or its end, is known by then
+local RAMP_US = 10 * 1000000      -- from a tenth of the speed to all of it
+local SLOWEST = 10
+local PROBE = 'p'                 -- marks the receipt of a probe's slot
+local DOWN, SUSPENDED = 2, 3
 
 local key, command, horizon, n = KEYS[1], ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4])
 local after = 4 + 2 * n
@@ -58,7 +82,8 @@ for i = 1, n do
 end
 local widest = interval[slowest] -- the time between two slots in steady flow: both lines move at this pace
 
-local names = { 'p', 's', 'u', 'b', 'k', 'n' }
+local names = { 'p', 's', 'u', 'b', 'k', 'n', 'l', 'f', 'd', 'o', 'y', 'r', 'q', 'i' }
+local NAMED = #names
 for i = 1, n do
   names[#names + 1], names[#names + 2] = 't' .. i, 'c' .. i
 end
@@ -66,22 +91,38 @@ local stored = redis.call('HMGET', key, unpack(names))
 local pause, streak, urgent_end, bulk_end, in_a_row =
   tonumber(stored[1]) or 0, tonumber(stored[2]) or 0, tonumber(stored[3]) or 0,
   tonumber(stored[4]) or 0, tonumber(stored[5]) or 0
+local level, failures, denials, opened_at, failed_probes, ramp_end, probe_at =
+  tonumber(stored[7]) or 0, tonumber(stored[8]) or 0, tonumber(stored[9]) or 0,
+  tonumber(stored[10]) or 0, tonumber(stored[11]) or 0, tonumber(stored[12]) or 0, tonumber(stored[13]) or 0
+
+local run = string.sub(string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or '', 1, 12)
+local restarted = stored[14] ~= run
 
 -- A clock that stepped back (failover) must not stop the account: all times step back with it, as if none had passed.
 local back = math.max((tonumber(stored[6]) or 0) - now, 0)
 pause, urgent_end, bulk_end = pause - back, urgent_end - back, bulk_end - back
+opened_at, ramp_end, probe_at = opened_at - back, ramp_end - back, probe_at - back
 
 local tat, stamp = {}, {}
 for i = 1, n do
   -- Empty, and one horizon later: slots handed out before the state was lost may still lie ahead.
   local empty = math.max(now, pause) + horizon + tolerance[i] + interval[i]
-  local known = tonumber(stored[5 + 2 * i])
-  tat[i] = known and known - back or empty
-  stamp[i] = tonumber(stored[6 + 2 * i]) or empty
+  local known = tonumber(stored[NAMED - 1 + 2 * i])
+  -- After a crash the bucket may be some moments old, with slots in it that are long used: empty, too.
+  tat[i] = known and (restarted and math.max(known - back, empty) or known - back) or empty
+  stamp[i] = not restarted and tonumber(stored[NAMED + 2 * i]) or math.max(empty, tat[i])
+end
+
+local function closed_until() -- the end of the pause, or of the wait for a probe
+  return level >= DOWN and math.max(pause, probe_at) or pause
+end
+
+local function pause_left()
+  return math.max(closed_until() - now, 0)
 end
 
 local function free_since() -- the time from which the next slot is free; may lie ahead or behind
-  local at = pause
+  local at = closed_until()
   for i = 1, n do
     at = math.max(at, tat[i] - tolerance[i])
   end
@@ -101,15 +142,41 @@ local function save()
   local fields = {
     'p', whole(pause), 's', whole(streak), 'u', whole(urgent_end), 'b', whole(bulk_end), 'k', in_a_row, 'n', whole(now),
   }
-  local last = math.max(now, pause, urgent_end, bulk_end)
+  local last = math.max(now, closed_until(), urgent_end, bulk_end)
+  local function put(name, value)
+    fields[#fields + 1], fields[#fields + 2] = name, value
+  end
   for i = 1, n do
     last = math.max(last, tat[i])
-    for _, field in ipairs({ 't' .. i, whole(tat[i]), 'c' .. i, whole(stamp[i]) }) do
-      fields[#fields + 1] = field
-    end
+    put('t' .. i, whole(tat[i]))
+    put('c' .. i, whole(stamp[i]))
+  end
+  if restarted then
+    put('i', run)
+  end
+  local was_well = not (stored[7] or stored[8] or stored[9] or stored[12])
+  local is_well = level == 0 and failures == 0 and denials == 0 and ramp_end <= now
+  if not is_well then
+    put('l', level)
+    put('f', failures)
+    put('d', denials)
+    put('o', whole(opened_at))
+    put('y', failed_probes)
+    put('r', whole(ramp_end))
+    put('q', whole(probe_at))
+  elseif not was_well then
+    redis.call('HDEL', key, 'l', 'f', 'd', 'o', 'y', 'r', 'q')
   end
   redis.call('HSET', key, unpack(fields))
-  redis.call('PEXPIRE', key, whole(math.ceil((last - now + KEEP_US) / 1000)))
+  local keep = whole(math.ceil((last - now + KEEP_US) / 1000))
+  redis.call('PEXPIRE', key, keep)
+  if level >= DOWN then
+    redis.call('PEXPIRE', KEYS[2], keep)
+  end
+end
+
+local function shown_level()
+  return level > 0 and level or ((failures > 0 or denials > 0) and 1 or 0)
 end
 
 local function newcomer(lane)
@@ -130,6 +197,10 @@ local function reserve()
     tat[i] = math.max(tat[i], slot) + interval[i]
     receipt[i] = whole(stamp[i])
   end
+  if ramp_end > now then -- traffic comes back slowly: a longer way to the next slot is safe for every limit
+    local part = math.min((ramp_end - now) / RAMP_US, 1)
+    tat[slowest] = tat[slowest] + math.floor((SLOWEST - 1) * part * interval[slowest])
+  end
   return table.concat(receipt, ',')
 end
 
@@ -148,10 +219,15 @@ local function acquire(lane, has_ticket, share)
   end
 
   local granted, wait, receipt = 0, 0, ''
+  local is_probe = level >= DOWN
   if mine - now <= horizon and not yields then
     granted, wait = 1, slot - now
     in_a_row = lane == 'urgent' and math.min(in_a_row + 1, share) or 0
     receipt = reserve()
+    if is_probe then -- everybody else waits for how it ends
+      probe_at = now + wait + PROBE_US
+      receipt = receipt .. PROBE
+    end
     slot = math.max(now, free_since()) -- for the lines in the reply
   else
     local place, early = math.max(line, mine), math.floor(horizon / 2)
@@ -169,11 +245,11 @@ local function acquire(lane, has_ticket, share)
     end
   end
   save()
-  return { granted, wait, newcomer('urgent') - now, newcomer('bulk') - now, math.max(pause - now, 0), receipt }
+  return { granted, wait, newcomer('urgent') - now, newcomer('bulk') - now, pause_left(), receipt, shown_level() }
 end
 
 local function hit()
-  local granted = newcomer('bulk') <= now and 1 or 0
+  local granted = (level < DOWN and newcomer('bulk') <= now) and 1 or 0
   if granted == 1 then
     in_a_row = 0
     reserve()
@@ -192,7 +268,11 @@ local function refund(receipt)
       taken_back = taken_back + 1
     end
   end
-  if taken_back > 0 then
+  local unsent_probe = level >= DOWN and string.find(receipt, PROBE, 1, true)
+  if unsent_probe then
+    probe_at = now
+  end
+  if taken_back > 0 or unsent_probe then
     save()
   end
   return { taken_back }
@@ -207,6 +287,7 @@ local function penalty(asked, longest)
     streak = (now - pause <= STREAK_US) and math.min(streak + 1, LONGEST_STREAK) or 1
     length = math.min(FIRST_PAUSE_US * 2 ^ (streak - 1), BLIND_PAUSE_US)
   end
+  probe_at = math.min(probe_at, now) -- a probe's answer, if there was one under way
   if now + length > pause then -- the longest pause wins
     pause = now + length
     for i = 1, n do -- and the buckets are empty on resume
@@ -218,8 +299,77 @@ local function penalty(asked, longest)
   return { math.max(pause - now, 0) }
 end
 
+local function open(to, pause_us, code, message, hint, request_id)
+  if level < DOWN then
+    opened_at, failed_probes = now, 0
+    redis.call('DEL', KEYS[2])
+  end
+  level = math.max(level, to)
+  probe_at = now + pause_us
+  redis.call('HSET', KEYS[2], 'level', level, 'since', whole(math.floor(opened_at / 1000)), 'probes', failed_probes,
+    'code', code, 'message', message, 'hint', hint, 'request_id', request_id)
+end
+
+local function close(ramp)
+  if level == DOWN and ramp then
+    ramp_end = now + RAMP_US
+  end
+  level, failures, denials, failed_probes, probe_at = 0, 0, 0, 0, 0
+  redis.call('DEL', KEYS[2])
+end
+
+local function report(how, age, ...)
+  local before = level
+  local probed = level >= DOWN and now - age >= opened_at -- older calls say nothing new about it
+  if level >= DOWN and not probed then
+    return { level, pause_left(), 1, 0 }
+  end
+  if how == 'answered' then -- looking works, creating may not: the probe goes on with its next call
+    probe_at = probed and now or probe_at
+  elseif how == 'well' then
+    if probed then
+      close(true)
+    else
+      failures, denials = math.max(failures - 1, 0), math.max(denials - 1, 0)
+    end
+  elseif how == 'refused' then
+    failed_probes = failed_probes + (probed and 1 or 0)
+    open(SUSPENDED, SUSPENDED_US, ...)
+  elseif how == 'denied' then
+    if level == DOWN then -- it answers again
+      close(true)
+    end
+    denials = math.min(denials + 1, DENIALS)
+    if level == SUSPENDED or denials >= DENIALS then
+      failed_probes = failed_probes + (probed and 1 or 0)
+      open(SUSPENDED, SUSPENDED_US, ...)
+    end
+  elseif probed then
+    failed_probes = failed_probes + 1
+    open(level, PROBES_US[math.min(failed_probes + 1, #PROBES_US)], ...)
+  else
+    failures = math.min(failures + 1, FAILURES)
+    if failures >= FAILURES then
+      open(DOWN, PROBES_US[1], ...)
+    end
+  end
+  save()
+  local others = (level >= DOWN or failures > 1) and 1 or 0
+  local changed = ((before >= DOWN) ~= (level >= DOWN) or (level >= DOWN and level ~= before)) and 1 or 0
+  return { shown_level(), level >= DOWN and pause_left() or 0, others, changed }
+end
+
+local function resume()
+  local was = level >= DOWN and 1 or 0
+  if was == 1 then
+    close(false)
+    save()
+  end
+  return { was }
+end
+
 local function peek()
-  local reply = { math.max(pause - now, 0), slot - now, newcomer('urgent') - now, newcomer('bulk') - now }
+  local reply = { pause_left(), slot - now, newcomer('urgent') - now, newcomer('bulk') - now }
   for i = 1, n do
     local full = tolerance[i] + interval[i]
     local filled = math.min(math.max(now, pause) + full - tat[i], full)
@@ -236,6 +386,11 @@ elseif command == 'refund' then
   return refund(ARGV[after + 1])
 elseif command == 'penalty' then
   return penalty(tonumber(ARGV[after + 1]), tonumber(ARGV[after + 2]))
+elseif command == 'report' then
+  return report(ARGV[after + 1], tonumber(ARGV[after + 2]), ARGV[after + 3], ARGV[after + 4], ARGV[after + 5],
+    ARGV[after + 6])
+elseif command == 'resume' then
+  return resume()
 elseif command == 'peek' then
   return peek()
 end

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
+from worker.health import Health, Level, Trouble
 from worker.rate_limit import SECOND_US
 from worker.slots import Lines, NotYet, Reserved
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from worker.errors import FlashdutyError
+    from worker.health import Sign
     from worker.jobs import Lane
     from worker.rate_limit import Plan
     from worker.redis_store import RedisStore
@@ -58,6 +61,7 @@ class TokenBucket:
         clock: Callable[[], int] | None = None,
     ) -> None:
         self.key = f"warrooms:{{{account}}}:bucket"
+        self.trouble_key = f"warrooms:{{{account}}}:trouble"
         self.account = account
         self.plan = plan
         self._store = store
@@ -71,10 +75,11 @@ class TokenBucket:
 
     def acquire(self, lane: Lane, *, ticket: bool = False) -> Reserved | NotYet:
         """Asks for the next slot; `ticket` if a NotYet sent the caller here."""
-        granted, wait, urgent, bulk, pause, receipt = self._call("acquire", lane.value, int(ticket), URGENT_IN_A_ROW)
+        reply = self._call("acquire", lane.value, int(ticket), URGENT_IN_A_ROW)
+        granted, wait, urgent, bulk, pause, receipt, level = reply
         lines = Lines(urgent / SECOND_US, bulk / SECOND_US, pause / SECOND_US)
         wait_s = wait / SECOND_US
-        return Reserved(wait_s, receipt, lines) if granted else NotYet(wait_s, lines)
+        return Reserved(wait_s, receipt, lines, Level(level)) if granted else NotYet(wait_s, lines, Level(level))
 
     def hit(self) -> bool:
         """Takes a slot if one is free this moment and nobody waits in either lane; leaves no ticket."""
@@ -99,6 +104,30 @@ class TokenBucket:
         (left_us,) = self._call("penalty", asked_us, MAX_PAUSE_US)
         return float(left_us) / SECOND_US
 
+    def report(self, sign: Sign, age_s: float, error: FlashdutyError | None) -> Health:
+        """Tells how a call ended that went out `age_s` ago; what that makes of the account."""
+        why = ("", "", "", "") if error is None else (error.code, str(error), error.hint, error.request_id)
+        level, pause, common, changed = self._call("report", sign.value, round(age_s * SECOND_US), *why)
+        return Health(Level(level), pause / SECOND_US, bool(common), bool(changed))
+
+    def resume(self) -> bool:
+        """A person says that the account may be called again; False if it was neither down nor suspended."""
+        (was,) = self._call("resume")
+        return bool(was)
+
+    def trouble(self) -> Trouble | None:
+        """Why the account is down or suspended; None if it is called as usual."""
+        stored = self._store.held(lambda: self._store.client.hgetall(self.trouble_key))
+        why = cast("dict[str, str]", stored)
+        if not why:
+            return None
+        return Trouble(
+            level=Level(int(why["level"])),
+            since=int(why["since"]) / 1000,
+            probes=int(why["probes"]),
+            **{name: why[name] for name in ("code", "message", "hint", "request_id")},
+        )
+
     def peek(self) -> BucketLevel:
         """The state now; changes nothing."""
         pause, next_slot, urgent, bulk, *tokens = self._call("peek")
@@ -111,8 +140,8 @@ class TokenBucket:
     def clear(self) -> None:
         """Forgets the state: the bucket starts again, empty."""
         with self._store.errors():
-            self._store.client.delete(self.key)
+            self._store.client.delete(self.key, self.trouble_key)
 
     def _call(self, command: str, *args: str | int) -> Any:  # noqa: ANN401
         now = "" if self._clock is None else self._clock()
-        return self._script([self.key], [command, now, *self._head, *args])
+        return self._script([self.key, self.trouble_key], [command, now, *self._head, *args])

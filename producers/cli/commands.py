@@ -10,8 +10,9 @@ import typer
 INT64_MAX: Final = 2**63 - 1
 
 EXIT_CODES: Final = """\b
-Exit codes: 0 done; 1 some jobs failed, or --timeout passed; 2 bad usage or bad input (one bad line is enough, the
-good ones are queued nevertheless unless --strict); 3 cannot reach Redis; 130 stopped by Ctrl-C (jobs go on)."""
+Exit codes: 0 done; 1 some jobs failed, --timeout passed, or doctor found a problem; 2 bad usage, input or settings (one
+bad line is enough, the good ones are queued nevertheless unless --strict); 3 cannot reach Redis; 130 stopped by Ctrl-C
+(jobs go on)."""
 
 app = typer.Typer(
     name="warrooms",
@@ -172,6 +173,14 @@ def watch_(
     from producers.cli.follow import watch  # noqa: PLC0415
 
     return watch(batch, account, every_s=every, json=json)
+
+
+@app.command("doctor")
+def doctor_(*, json: Json = False) -> int:
+    """Check settings and Redis: will jobs survive, may we do all we need? Says what to change. Exits 1 on a problem."""
+    from producers.cli.doctor import doctor  # noqa: PLC0415
+
+    return doctor(json=json)
 
 
 @app.command("demo")

@@ -58,7 +58,7 @@ def open_desks(account: str | None, *, hold: Hold = never) -> Sequence[Desk]:
     return [
         Desk(
             one,
-            Ledger(store, name, retention_s=settings.retention_s),
+            Ledger.of(store, one, settings),
             TokenBucket(store, name, one.plan),
         )
         for name, one in accounts.items()
@@ -142,13 +142,12 @@ def known_batch(desks: Sequence[Desk], batch: str) -> Mapping[str, Progress]:
 
 
 def failures(desks: Sequence[Desk], batch: str | None = None, most: int = 5) -> list[Record]:
-    """The newest dead letters with their reasons; of a batch: those among the account's last 50."""
+    """The newest dead letters with their reasons."""
     found: list[Record] = []
     for desk in desks:
         mine = 0
-        for job_id in desk.ledger.dead_letters(50 if batch else most):
-            record = desk.ledger.record(job_id)
-            if record is not None and (batch is None or batch in record.batches):
+        for record in desk.ledger.dead_letters():
+            if batch is None or batch in record.batches:
                 found.append(record)
                 mine += 1
             if mine == most:

@@ -24,10 +24,12 @@ LIST: Final = "/incident/war-room/list"
 DETAIL: Final = "/incident/war-room/detail"
 RAISED: Final = "6000/minute"
 
-# Time travel: a retry that waits is due now. Only in that state: in another the same score means a dead worker.
+# Time travel: a retry that waits is due now, and the API is well again, as it would be by then.
 HURRY: Final = """
 if redis.call('HGET', KEYS[1] .. ':job:' .. ARGV[1], 'state') == 'retrying' then
   redis.call('ZADD', KEYS[1] .. ':retries', 'XX', 0, ARGV[1])
+  redis.call('HDEL', KEYS[1] .. ':bucket', 'l', 'f', 'd', 'o', 'y', 'r', 'q')
+  redis.call('DEL', KEYS[1] .. ':trouble')
 end
 """
 
@@ -118,6 +120,10 @@ class House:
         """Makes a job's retry due now."""
         self.stack.redis.eval(HURRY, 1, f"warrooms:{{{job.account}}}", job.id.partition(".")[2])
 
+    def failed(self) -> list[str]:
+        """The ids of the dead letters, newest first."""
+        return [record.job.id for record in self.queue.ledger("default").dead_letters()]
+
     def open(self, *jobs: WarRoomJob) -> list[Record]:
         """Queues them and waits for their end."""
         self.enqueue(*jobs)
@@ -153,6 +159,14 @@ class House:
         """A fault, for the calls that name the job's incident or for all."""
         self.stack.fault(kind=kind, **({"incident_id": job.incident_id} if job else {}), **rule)
 
+    def heal(self) -> None:
+        """Takes every fault away."""
+        self._http.delete("/sandbox/faults").raise_for_status()
+
+    def probe_now(self) -> None:
+        """Time travel: the next probe of an account that is down or suspended goes out now."""
+        self.stack.redis.hset("warrooms:{default}:bucket", "q", "0")
+
     def log(self) -> str:
         """What all workers have printed."""
         return "\n".join(worker.log.read_text(errors="replace") for worker in self.stack.workers)
@@ -160,7 +174,7 @@ class House:
     def messages(self, account: str = "default") -> int:
         """Messages in the account's queues and in the workers' hands."""
         redis = self.stack.redis
-        lists = (f"warrooms.{account}", f"warrooms.{account}.again", f"warrooms.{account}.urgent")
+        lists = (f"warrooms.{account}", f"warrooms.{account}.urgent")
         return sum(int(redis.llen(name)) for name in lists) + int(redis.hlen("unacked"))
 
     def idle(self) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sandbox.errors import CODES
-from worker.errors import API_CODES
+from sandbox.stack import until
+from worker.errors import API_CODES, NextStep
+from worker.health import Level
 from worker.jobs import JobState
 
 from .house import CREATE, DETAIL, LIST
@@ -15,7 +17,14 @@ if TYPE_CHECKING:
 
     from .house import House
 
-REFUSALS = [code for code, (status, _) in CODES.items() if 400 <= status < 500 and status != 429]
+
+def _step(code: str) -> NextStep | None:
+    leaf = API_CODES[code].error
+    return leaf.next_step if leaf else None
+
+
+REFUSALS = [code for code in CODES if _step(code) is NextStep.GIVE_UP]
+OF_THE_ACCOUNT = [code for code in CODES if _step(code) is NextStep.SUSPEND]
 
 
 def test_a_documented_refusal_fails_at_once_with_what_the_api_said(house: House, subtests: pytest.Subtests) -> None:
@@ -36,9 +45,56 @@ def test_a_documented_refusal_fails_at_once_with_what_the_api_said(house: House,
             assert record.room is None
             assert f'"request_id": "{record.request_id}"' in log
     assert house.calls() == {CREATE: len(refused) + 1}, "no second call"
-    assert sorted(house.queue.ledger("default").dead_letters(99)) == sorted(job.id for job in refused.values())
+    assert sorted(house.failed()) == sorted(job.id for job in refused.values())
     house.assert_one_room_each(other)
     house.assert_counters_balance(*refused.values(), other)
+
+
+def test_what_is_refused_to_the_account_suspends_it_and_loses_no_job(house: House, subtests: pytest.Subtests) -> None:
+    bucket = house.queue.bucket("default")
+    for code in OF_THE_ACCOUNT:
+        with subtests.test(code):
+            house.fresh()
+            jobs = house.jobs(5)
+            house.fault("error", code=code)
+            house.enqueue(*jobs)
+            until(lambda: bucket.trouble() is not None, "the suspension")
+            until(lambda: house.progress().states[JobState.QUEUED] == 5, "all jobs in line")  # none in a worker's hands
+            trouble = bucket.trouble()
+            assert trouble is not None
+            assert (trouble.level, trouble.code, trouble.hint) == (Level.SUSPENDED, code, API_CODES[code].hint)
+            assert trouble.request_id.startswith("01SANDBX")
+            assert {house.record(job).attempts for job in jobs} == {0}
+            house.heal()
+            house.probe_now()
+            house.finish(*jobs)
+            assert bucket.trouble() is None
+            assert house.failed() == []
+            house.assert_one_room_each(*jobs)
+            house.assert_counters_balance(*jobs)
+
+
+def test_a_403_alone_is_the_jobs_own_and_fails_after_three_attempts(house: House) -> None:
+    job, other = house.job(), house.job()
+    house.fault("error", job, code="AccessDenied")
+    record, _ = house.open(job, other)
+    assert (record.state, record.attempts, record.code) == (JobState.FAILED, 3, "AccessDenied")
+    house.assert_one_room_each(other)
+    house.assert_counters_balance(job, other)
+
+
+def test_a_run_of_403s_suspends_the_account(house: House) -> None:
+    jobs = house.jobs(8)
+    house.fault("error", code="AccessDenied")
+    house.enqueue(*jobs)
+    bucket = house.queue.bucket("default")
+    until(lambda: bucket.trouble() is not None, "the suspension")
+    house.heal()
+    house.probe_now()
+    house.finish(*jobs)
+    assert house.failed() == []
+    house.assert_one_room_each(*jobs)
+    house.assert_counters_balance(*jobs)
 
 
 def test_a_refused_job_can_be_queued_again(house: House) -> None:
@@ -48,7 +104,7 @@ def test_a_refused_job_can_be_queued_again(house: House) -> None:
     assert record.state is JobState.FAILED
     (record,) = house.open(job)
     assert (record.state, record.attempts, record.code) == (JobState.OPENED, 1, "")
-    assert house.queue.ledger("default").dead_letters() == []
+    assert house.failed() == []
     house.assert_one_room_each(job)
     house.assert_counters_balance(job)
 

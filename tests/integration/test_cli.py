@@ -289,5 +289,5 @@ def test_help_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
     assert done.stdout.endswith("[]\n")
-    for command in ("open", "bulk", "status", "watch", "demo", "up", "sandbox"):
+    for command in ("open", "bulk", "status", "watch", "doctor", "demo", "up", "sandbox"):
         assert f"\n  {command} " in done.stdout

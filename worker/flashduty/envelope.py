@@ -1,7 +1,7 @@
 """One HTTP answer -> its data, or the leaf of the error tree. Pure, but for the time of a Retry-After date.
 
 429                      RateLimited, whatever the body says
-3xx                      RequestRefused: the API redirects nobody
+3xx                      AccountRefused: the API redirects nobody, so this is not its address
 not the API's JSON       OutcomeUnknown: a gateway answered, the API may have done its work
 2xx, no failing code     success; `data` may be anything, null or absent
 the rest                 by `error.code`, then by the status (errors.error_for)
@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Final
 
 from worker.errors import (
     SUCCESS_CODES,
+    AccountRefused,
     FlashdutyError,
     OutcomeUnknown,
     RateLimited,
-    RequestRefused,
     error_for,
     hint_for,
 )
@@ -64,7 +64,7 @@ def unfold(answer: Answer, key: AppKey) -> Envelope | FlashdutyError:
     if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
         return fail.of(RateLimited, fail.code or "TooManyRequests", fail.message or "too many requests")
     if 300 <= answer.status < 400:  # noqa: PLR2004
-        return fail.of(RequestRefused, "Redirected", "the server redirects to another address", _CHECK_URL)
+        return fail.of(AccountRefused, "Redirected", "the server redirects to another address", _CHECK_URL)
     if answer.body is None:
         return fail.of(OutcomeUnknown, "BodyTooLarge", "the answer is larger than any of the API's", _GATEWAY)
     if parsed is None:

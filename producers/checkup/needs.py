@@ -1,0 +1,95 @@
+"""Which commands workers and producers send, and on which keys.
+
+They are rehearsed between MULTI and DISCARD: there Redis checks permission, memory, disk and role of each command as
+always, and executes none. So the real keys can be named, and nothing is left behind.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+KEYS: Final = ("warrooms*", "_kombu*", "unacked*", "*.celery.pidbox*", "celeryev*")
+"""The keys that we and Celery make, as patterns."""
+
+OPTIONAL: Final = ("WAITAOF 1 0 1",)
+"""What is good to have, from Redis 7.2 on."""
+
+OUTSIDE: Final = ("WATCH unacked", "UNWATCH")
+"""What is refused between MULTI and DISCARD; they change nothing by themselves."""
+
+PER_ACCOUNT: Final = """
+HSET {job} f v
+HSETNX {job} f v
+HGET {job} f
+HMGET {job} f
+HGETALL {job}
+HDEL {job} f
+HINCRBY {counts} f 1
+EXISTS {job}
+DEL {job}
+PERSIST {job}
+PEXPIRE {job} 1
+ZADD {retries} 1 m
+ZREM {retries} m
+ZREVRANGE {retries} 0 1
+ZRANGEBYSCORE {retries} -inf 1 LIMIT 0 1
+ZREMRANGEBYSCORE {retries} -inf 0
+SET {nudged} v NX PX 1
+EVAL return(1) 1 {job}
+EVALSHA 0000000000000000000000000000000000000000 1 {job}
+LPUSH {bulk} m
+RPUSH {bulk} m
+LLEN {bulk}
+LPUSH {again} m
+LLEN {again}
+BRPOP {urgent} {again} {bulk} 1
+"""
+"""What ledger.lua, token_bucket.lua and their adapters send, and what Celery sends to the account's queues."""
+
+SHARED: Final = """
+PING
+TIME
+INFO
+SCRIPT LOAD return(1)
+SCRIPT EXISTS 0000000000000000000000000000000000000000
+HSET unacked f v
+HGET unacked f
+HDEL unacked f
+ZADD unacked_index 1 m
+ZREM unacked_index m
+ZRANGE unacked_index 1 0 BYSCORE REV LIMIT 0 1 WITHSCORES
+GET unacked_mutex
+SET unacked_mutex v NX PX 1
+SADD _kombu.binding.celery.pidbox m
+SREM _kombu.binding.celery.pidbox m
+SMEMBERS _kombu.binding.celery.pidbox
+ZADD _kombu.binding_deadlines GT 1 m
+PEXPIRE warrooms@doctor.celery.pidbox 1
+DEL warrooms@doctor.celery.pidbox
+PEXPIRE celeryev.doctor 1
+LPUSH doctor.reply.celery.pidbox m
+PUBLISH /{database}.celeryev/worker.heartbeat m
+PSUBSCRIBE /{database}.celery.pidbox
+PUNSUBSCRIBE /{database}.celery.pidbox
+"""
+"""What Celery's transport and its remote control send."""
+
+
+def needs(accounts: Iterable[str], database: int) -> list[str]:
+    """Every command that must be permitted, one line of words each; OUTSIDE and MULTI, EXEC and DISCARD apart.
+
+    Args:
+        accounts: their names.
+        database: the number of the Redis database, which is part of Celery's channels.
+    """
+    lines = [line.format(database=database) for line in SHARED.split("\n") if line]
+    for name in accounts:
+        base = f"warrooms:{{{name}}}"
+        names = {key: f"{base}:{key}" for key in ("counts", "retries", "nudged")}
+        names |= {"job": f"{base}:job:doctor", "bulk": f"warrooms.{name}"}
+        names |= {lane: f"warrooms.{name}.{lane}" for lane in ("urgent", "again")}
+        lines += [line.format(**names) for line in PER_ACCOUNT.split("\n") if line]
+    return lines

@@ -1,0 +1,56 @@
+-- Part 5 of 5: the commands, with what stands in ARGV[7 ...] and what they reply.
+--   enqueue    batch or '', then per job: id, lane, members '1,2', observers '1' or '', message
+--              -> per job: status, chat_id, share_link      status: 'new' | the state the job was found in
+--   claim      id, token, worker, batch, lane, members, observers (the message's own, for a job without a record)
+--              -> { 'claimed', attempts, look first 0/1, ms since it first went wrong, lane, members, observers, batches } | { the state }
+--   begin      id, token, number of this attempt, '1' if the creating call goes out now   -> 1 | 0 if the claim is lost
+--   finish     id, token, state, field, value ...                                         -> 1 | 0
+--   retry      id, token, delay ms, look first '1' or '', '1' if the attempt counts, field, value ...   -> 1 | 0
+--   release    id, token, look first '1' or '', message    -> 1 | 0      back to the head of its line, no attempt spent
+--   beat       worker                -> the server's run id
+--   reconcile  worker, see there     -> 1
+--   goodbye    worker                -> 1       whatever it still holds is nobody's
+--   strays     lock ms, how many     -> see there, empty if somebody else has just looked
+--   requeue    per job: reason, id, evidence, message -> per job, last first: 1 | 0 if it is no stray any more
+--   replay     per job: id, message  -> per job: 1 | 0 if it is no dead letter
+--   drop       id ...                -> per job: 1 | 0 if it is no dead letter
+--   cancel     id ...                -> per job: the state it is in now, '' if unknown
+
+local a = ARGV
+local reply
+if command == 'enqueue' then
+  reply = enqueue(a[7])
+elseif command == 'claim' then
+  reply = claim(a[7], a[8], a[9], a[10], a[11], a[12], a[13])
+elseif command == 'begin' then
+  reply = begin(a[7], a[8], a[9], a[10])
+elseif command == 'finish' then
+  reply = finish(a[7], a[8], a[9])
+elseif command == 'retry' then
+  reply = retry(a[7], a[8], tonumber(a[9]), a[10], a[11])
+elseif command == 'release' then
+  reply = release(a[7], a[8], a[9], a[10])
+elseif command == 'beat' then
+  beat(a[7])
+  reply = run
+elseif command == 'reconcile' then
+  reconcile(a[7], tonumber(a[8]))
+  reply = 1
+elseif command == 'goodbye' then
+  redis.call('ZREM', WORKERS, a[7])
+  reply = 1
+elseif command == 'strays' then
+  reply = strays(tonumber(a[7]), tonumber(a[8]))
+elseif command == 'requeue' then
+  reply = requeue()
+elseif command == 'replay' then
+  reply = replay()
+elseif command == 'drop' then
+  reply = drop()
+elseif command == 'cancel' then
+  reply = cancel()
+else
+  return redis.error_reply('ERR unknown command ' .. tostring(command))
+end
+write_counts()
+return reply

@@ -1,0 +1,169 @@
+-- Part 2 of 5: a job's life as producers and workers drive it. Each command may run twice, because the reply of the
+-- first run was lost: the token says who asked before.
+
+local function join(job, id, batch)
+  if batch == '' or string.find(',' .. job.batches .. ',', ',' .. batch .. ',', 1, true) then
+    return
+  end
+  local _, commas = string.gsub(job.batches, ',', '')
+  if job.batches ~= '' and commas + 1 >= MOST_BATCHES then
+    return
+  end
+  job.batches = job.batches == '' and batch or (job.batches .. ',' .. batch)
+  redis.call('HSET', key(id), 'batches', job.batches)
+  count(base .. ':batch:' .. batch, job.state, 1)
+  count(base .. ':batch:' .. batch, 'total', 1)
+end
+
+local function again(job, id, message) -- from a dead letter or a cancelled job
+  move(job, id, 'queued')
+  redis.call('HSET', key(id), 'attempts', 0)
+  redis.call('HDEL', key(id), 'finished', 'code', 'message', 'hint', 'status', 'first', 'due', 'token')
+  redis.call('PERSIST', key(id))
+  to_tail(job, id, message)
+end
+
+local function invite(job, id, members, observers)
+  if members ~= '' then
+    job.members = job.members == '' and members or (job.members .. ',' .. members)
+    redis.call('HSET', key(id), 'members', job.members)
+  end
+  if observers ~= '' then
+    redis.call('HSET', key(id), 'observers', observers)
+  end
+end
+
+local function hurry(job, id, message) -- its old message finds nothing to do
+  local queued = job.state == 'queued'
+  if queued then
+    leave(job, id)
+    count(base .. ':counts', 'queued.bulk', -1)
+    count(base .. ':counts', 'queued.urgent', 1)
+  end
+  job.lane = 'urgent'
+  redis.call('HSET', key(id), 'lane', 'urgent')
+  if queued then
+    to_tail(job, id, message)
+  end
+end
+
+local function enqueue(batch)
+  local reply = {}
+  if batch ~= '' then
+    keep(batch)
+  end
+  for at = 8, #ARGV, 5 do
+    local id, lane, members, observers, message = unpack(ARGV, at, at + 4)
+    local job = load(id)
+    local status, chat_id, share_link = 'new', '', ''
+    if not job then
+      to_tail(create(id, lane, members, observers, batch), id, message)
+    else
+      if job.state == 'failed' or job.state == 'cancelled' then
+        leave(job, id)
+        redis.call('HSET', key(id), 'lane', lane, 'members', members, 'observers', observers)
+        job.lane = lane
+        again(job, id, message)
+      else
+        if job.state == 'queued' or job.state == 'retrying' then
+          invite(job, id, members, observers)
+        end
+        if lane == 'urgent' and job.lane == 'bulk' and not FINISHED[job.state] then
+          hurry(job, id, message)
+        end
+        status, chat_id, share_link = job.state, job.chat_id, job.share_link
+      end
+      join(job, id, batch)
+    end
+    reply[#reply + 1], reply[#reply + 2], reply[#reply + 3] = status, chat_id, share_link
+  end
+  return reply
+end
+
+-- The message may be a foreign client's, with no record yet: then the record begins here.
+local function claim(id, token, worker, batch, lane, members, observers)
+  local job = load(id) or create(id, lane, members, observers, batch)
+  if job.state == 'queued' then
+    hold(job, id, token, worker)
+    redis.call('ZADD', WORKERS, whole(now), worker)
+    if lane == 'urgent' and job.lane == 'bulk' then -- a foreign client is in a hurry now
+      job.lane = 'urgent'
+      redis.call('HSET', key(id), 'lane', 'urgent')
+    end
+  elseif job.state ~= 'opening' or job.token ~= token then
+    return { job.state }
+  end
+  local failing = now - (tonumber(redis.call('HGET', key(id), 'first')) or now)
+  return { 'claimed', job.attempts, job.look and 1 or 0, math.max(failing, 0), job.lane, job.members, job.observers, job.batches }
+end
+
+local function held(id, token)
+  local job = load(id)
+  return job and job.state == 'opening' and job.token == token and job or nil
+end
+
+local function did(id, token, state) -- our own reply was lost
+  local job = load(id)
+  return (job and job.token == token and job.state == state) and 1 or 0
+end
+
+local function begin(id, token, attempt, sent)
+  if not held(id, token) then
+    return 0
+  end
+  redis.call('HSET', key(id), 'attempts', attempt, 'began', '1', 'sent', sent)
+  return 1
+end
+
+local function unspend(job, id)
+  if job.began then
+    redis.call('HSET', key(id), 'attempts', math.max(job.attempts - 1, 0))
+  end
+end
+
+local function look_from_now_on(job, id, look)
+  redis.call('HSET', key(id), 'look', (look == '1' or job.look) and '1' or '')
+  redis.call('HDEL', key(id), 'began', 'sent', 'worker')
+end
+
+local function finish(id, token, state)
+  local job = held(id, token)
+  if not job and (state == 'opened' or state == 'found') and redis.call('EXISTS', key(id)) == 0 then
+    job = create(id, 'bulk', '', '', '') -- Redis lost the record in a crash, but the room is there
+    redis.call('HSET', key(id), 'token', token)
+  end
+  if not job then
+    return did(id, token, state)
+  end
+  finished(job, id, state, 10)
+  return 1
+end
+
+local function retry(id, token, delay, look, spent)
+  local job = held(id, token)
+  if not job then
+    return did(id, token, 'retrying')
+  end
+  if spent ~= '1' then
+    unspend(job, id)
+  end
+  put_aside(job, id, now + delay)
+  if #ARGV >= 12 then
+    redis.call('HSET', key(id), unpack(ARGV, 12))
+  end
+  redis.call('HSETNX', key(id), 'first', whole(now))
+  look_from_now_on(job, id, look)
+  return 1
+end
+
+local function release(id, token, look, message)
+  local job = held(id, token)
+  if not job then
+    return did(id, token, 'queued')
+  end
+  unspend(job, id)
+  move(job, id, 'queued')
+  to_head(job, id, message)
+  look_from_now_on(job, id, look)
+  return 1
+end

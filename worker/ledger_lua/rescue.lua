@@ -1,0 +1,220 @@
+-- Part 3 of 5: who is alive, what is lost, and what a crash of Redis may have undone.
+--
+-- :watch  run    the run id of the server that wrote last; another one means a restart or a failover
+--         first, last     the places at both ends of the lines
+--         beat   the last heartbeat of any worker     since  when somebody began to watch without a break
+--         <lane>.mark, <lane>.first, <lane>.at    where the head of the line stood, and where its end, at some time
+--
+-- A worker is dead when others have watched without a break for `dead_after` ms and it was silent all that time. Without
+-- the first half, everybody would be dead right after Redis was away.
+
+local BREAK_MS = 5000
+local HEAD = 50 -- so many messages at the head are read; foreign ones and old copies among them have no place
+
+local function beat(worker)
+  local seen = redis.call('HMGET', WATCH, 'beat', 'since')
+  local last, since = tonumber(seen[1]), tonumber(seen[2])
+  if not last or not since or now < last or now - last > BREAK_MS then
+    since = now
+  end
+  redis.call('HSET', WATCH, 'beat', whole(now), 'since', whole(since))
+  redis.call('ZADD', WORKERS, whole(now), worker)
+end
+
+local function dead(worker)
+  local last = redis.call('ZSCORE', WORKERS, worker)
+  if not last then
+    return true -- it said goodbye, or it was nobody
+  end
+  local since = tonumber(redis.call('HGET', WATCH, 'since')) or now
+  return tonumber(last) <= now - dead_after and since <= now - dead_after
+end
+
+-- A crash may have undone the last moments: what was claimed, sent or finished then reads as if it never was. So the
+-- jobs that can have been sent in them are put aside until the calls of those moments are over, and look first.
+local function after_restart()
+  for _, lane in ipairs(LANES) do
+    for _, id in ipairs(redis.call('ZRANGE', LINE[lane], 0, suspects - 1)) do
+      local job = load(id)
+      if job then
+        put_aside(job, id, now + dead_after)
+        redis.call('HSET', key(id), 'look', '1', 'code', 'RedisRestarted',
+          'message', 'Redis was restarted: this job may have been sent just before')
+      else
+        redis.call('ZREM', LINE[lane], id)
+      end
+    end
+    redis.call('HDEL', WATCH, lane .. '.mark', lane .. '.first', lane .. '.at')
+  end
+  local soon = redis.call('ZRANGEBYSCORE', RETRIES, '-inf', whole(now + dead_after), 'LIMIT', 0, suspects)
+  for _, id in ipairs(soon) do
+    redis.call('HSET', key(id), 'look', '1', 'due', whole(now + dead_after))
+    redis.call('ZADD', RETRIES, whole(now + dead_after), id)
+  end
+  for _, id in ipairs(redis.call('ZRANGE', CLAIMS, 0, -1)) do
+    redis.call('HSET', key(id), 'look', '1')
+  end
+  redis.call('HSET', WATCH, 'beat', whole(now), 'since', whole(now))
+end
+
+local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
+local known_run = redis.call('HGET', WATCH, 'run')
+if known_run ~= run then
+  redis.call('HSET', WATCH, 'run', run)
+  if known_run then
+    after_restart()
+  end
+end
+
+-- After a restart each worker says what it has in its hands, how its last calls ended, and the ledger takes its word.
+--   ARGV[9] how many, then per job in its hands: id, token, attempt, sent '1' or '', ending '1' or '' (its end is being
+--   written: keep the claim if there is one), lane, members, observers, batch; then per room: id, token, state, chat_id,
+--   chat_name, share_link, request_id
+local function reconcile(worker, held_jobs)
+  local mine, at = {}, 10
+  for _ = 1, held_jobs do
+    local id, token, attempt, sent, ending, lane, members, observers, batch = unpack(ARGV, at, at + 8)
+    at = at + 9
+    mine[token] = true
+    local job = load(id)
+    if ending ~= '1' then
+      job = job or create(id, lane, members, observers, batch)
+      if job.state == 'queued' or job.state == 'retrying' then
+        hold(job, id, token, worker)
+        redis.call('HSET', key(id), 'attempts', attempt, 'began', sent, 'sent', sent, 'look', '1')
+      end
+    end
+  end
+  while at <= #ARGV do
+    local id, token, state, chat_id, chat_name, share_link, request_id = unpack(ARGV, at, at + 6)
+    at = at + 7
+    local job = load(id) or create(id, 'bulk', '', '', '')
+    if job.state == 'queued' or job.state == 'retrying' or (job.state == 'opening' and job.token == token) then
+      redis.call('HSET', key(id), 'token', token, 'chat_id', chat_id, 'chat_name', chat_name,
+        'share_link', share_link, 'request_id', request_id)
+      finished(job, id, state, #ARGV + 1)
+    end
+  end
+  for _, id in ipairs(redis.call('ZRANGE', CLAIMS, 0, -1)) do
+    local claim_of = redis.call('HMGET', key(id), 'worker', 'token')
+    if claim_of[1] == worker and not mine[claim_of[2]] then
+      redis.call('HSET', key(id), 'worker', '', 'token', '') -- nobody's: recovery queues it again
+    end
+  end
+end
+
+-- The place of the first message in the list that has one; all that stands before it has left the list.
+local function head_of(lane)
+  local place
+  local messages = redis.call('LRANGE', QUEUE[lane], -HEAD, -1)
+  for _, text in ipairs(messages) do
+    local ok, message = pcall(cjson.decode, text)
+    local id = ok and type(message) == 'table' and type(message.headers) == 'table' and message.headers.id
+    if type(id) == 'string' then
+      local score = redis.call('ZSCORE', LINE[lane], string.match(id, '^[^.]*%.(.*)$') or '')
+      if score and (not place or tonumber(score) < place) then
+        place = tonumber(score)
+      end
+    end
+  end
+  if place or #messages == HEAD then
+    return place
+  end
+  return math.huge -- the list has no message of a queued job: all have left it
+end
+
+-- Queued, in no list and in nobody's hands: what stood before the head of the list `lost_after` ms ago and is still
+-- queued. Costs the same whatever the length of the line.
+local function lost(lane, most)
+  if redis.call('ZCARD', LINE[lane]) == 0 then
+    return {}
+  end
+  local was = redis.call('HMGET', WATCH, lane .. '.mark', lane .. '.first', lane .. '.at')
+  local since = tonumber(was[3])
+  if since and since <= now and now - since < lost_after then
+    return {}
+  end
+  local found = {}
+  if was[1] and since and since <= now then
+    found = redis.call('ZRANGEBYSCORE', LINE[lane], was[2], '(' .. was[1], 'LIMIT', 0, most)
+  end
+  local head = head_of(lane)
+  local first = tonumber(redis.call('HGET', WATCH, 'first')) or 0
+  local last = tonumber(redis.call('HGET', WATCH, 'last')) or 0
+  if head then
+    local mark = head == math.huge and whole(last + 1) or whole(head)
+    redis.call('HSET', WATCH, lane .. '.mark', mark, lane .. '.first', whole(first), lane .. '.at', whole(now))
+  else
+    redis.call('HDEL', WATCH, lane .. '.mark', lane .. '.first', lane .. '.at')
+  end
+  return found
+end
+
+-- What must be queued again; changes nothing of it yet, since only the caller can write messages. Per job: reason,
+-- id, evidence (checked again by requeue), lane, members, observers, batches.
+local function strays(lock, most)
+  local reply = {}
+  if not redis.call('SET', base .. ':nudged', '1', 'NX', 'PX', whole(lock)) then
+    return reply
+  end
+  local function add(reason, id, evidence, job)
+    for _, part in ipairs({ reason, id, evidence, job.lane, job.members, job.observers, job.batches }) do
+      reply[#reply + 1] = part
+    end
+  end
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', RETRIES, '-inf', whole(now), 'LIMIT', 0, most)) do
+    local job = load(id)
+    if job and job.state == 'retrying' then
+      add('due', id, '', job)
+    else
+      redis.call('ZREM', RETRIES, id)
+    end
+  end
+  for _, id in ipairs(redis.call('ZRANGE', CLAIMS, 0, -1)) do
+    local job = load(id)
+    if not job or job.state ~= 'opening' then
+      redis.call('ZREM', CLAIMS, id)
+    elseif dead(job.worker) then
+      add('dead', id, job.token, job)
+    end
+  end
+  for _, lane in ipairs(LANES) do
+    for _, id in ipairs(lost(lane, most)) do
+      local job = load(id)
+      if job and job.state == 'queued' then
+        add('lost', id, redis.call('ZSCORE', LINE[lane], id), job)
+      else
+        redis.call('ZREM', LINE[lane], id)
+      end
+    end
+  end
+  redis.call('ZREMRANGEBYSCORE', WORKERS, '-inf', whole(now - 360 * dead_after))
+  return reply
+end
+
+-- Backwards, so that the first one ends up at the very head.
+local function requeue()
+  local done = {}
+  for at = #ARGV - 3, 7, -4 do
+    local reason, id, evidence, message = unpack(ARGV, at, at + 3)
+    local job = load(id)
+    local valid = false
+    if job and reason == 'due' then
+      valid = job.state == 'retrying' and tonumber(redis.call('ZSCORE', RETRIES, id) or now + 1) <= now
+    elseif job and reason == 'dead' then
+      valid = job.state == 'opening' and job.token == evidence and dead(job.worker)
+    elseif job and reason == 'lost' then
+      valid = job.state == 'queued' and redis.call('ZSCORE', LINE[job.lane], id) == evidence
+    end
+    if valid then
+      if reason ~= 'lost' then
+        move(job, id, 'queued')
+        look_from_now_on(job, id, job.sent and '1' or '')
+        redis.call('HDEL', key(id), 'due')
+      end
+      to_head(job, id, message)
+    end
+    done[#done + 1] = valid and 1 or 0
+  end
+  return done
+end
