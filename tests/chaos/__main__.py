@@ -32,7 +32,9 @@ def main() -> int:
     say(f"seed {seed}: {len(strikes)} faults in {options.minutes:g} minutes, {jobs} jobs, {options.workers} workers")
     began = time.monotonic()
     with Ground(seed) as ground:
-        balance = run(ground, strikes, jobs=jobs, workers=options.workers, settle_s=options.settle_s, say=say)
+        run(ground, strikes, jobs=jobs, workers=options.workers, say=say)
+        ground.settle(options.settle_s)
+        balance = ground.balance()
     took = {"seed": seed, "seconds": round(time.monotonic() - began, 1), "faults": len(strikes)}
     say(json.dumps(took | {"balances": balance.holds} | dataclasses.asdict(balance)))
     return 0 if balance.holds else 1

@@ -12,7 +12,6 @@ from .faults import FAULTS, cut_after_creating, start_producer
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .balance import Balance
     from .ground import Ground
     from .schedule import Strike
 
@@ -23,17 +22,15 @@ def run(
     *,
     jobs: int,
     workers: int = 2,
-    settle_s: float = 60.0,
     say: Callable[[str], object] = lambda _: None,
-) -> Balance:
-    """A whole run: workers, a producer spread over the schedule, the faults, everything handed in again, the count.
+) -> None:
+    """A whole run: workers, a producer spread over the schedule, the faults, and in the end everything handed in again.
 
     Args:
         ground: where; its workers are started here.
         strikes: the schedule.
         jobs: how many the steady producer hands in.
         workers: how many there are at a time.
-        settle_s: how long the rest may take once nothing hurts any more.
         say: hears of every fault when it begins.
     """
     cut_after_creating(ground)
@@ -42,8 +39,6 @@ def run(
     storm(ground, strikes, say)
     producer.kill()
     ground.hand_all_in()
-    ground.settle(settle_s)
-    return ground.balance()
 
 
 def storm(ground: Ground, strikes: Sequence[Strike], say: Callable[[str], object] = lambda _: None) -> None:
