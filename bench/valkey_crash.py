@@ -29,10 +29,15 @@ GRACE_S = 2.0
 
 @dataclass
 class Producer:
-    """Hands single jobs in, one after another, and remembers what it was told: each job's number and its time."""
+    """Hands single jobs in, one after another, and remembers what it was told.
+
+    `taken` has the number of each job that was acknowledged and when; `on_disk` those said to be on Redis' disk;
+    `refused` those that were not taken, and why.
+    """
 
     queue: JobQueue
     taken: dict[int, float] = field(default_factory=dict)
+    on_disk: set[int] = field(default_factory=set)
     refused: dict[int, str] = field(default_factory=dict)
     stop: threading.Event = field(default_factory=threading.Event)
 
@@ -42,11 +47,13 @@ class Producer:
         while not self.stop.wait(0.02):
             number += 1
             try:
-                self.queue.enqueue_many([job(number)], batch=BATCH)
+                tally = self.queue.enqueue_many([job(number)], batch=BATCH)
             except QueueUnavailable as error:
                 self.refused[number] = str(error)
             else:
                 self.taken[number] = time.monotonic()
+                if tally.on_disk:
+                    self.on_disk.add(number)
 
     def missing(self) -> list[int]:
         """The numbers of acknowledged jobs that the ledger does not know."""
@@ -90,6 +97,7 @@ def run(how: str, away_s: float) -> dict[str, Any]:
         "told": next(iter(producer.refused.values()), ""),
         "missing": len(missing),
         "missing_older_than_2_s": sum(producer.taken[number] < died - GRACE_S for number in missing),
+        "missing_though_on_disk": len(producer.on_disk & set(missing)),
         **facts,
     }
 

@@ -42,8 +42,9 @@ def test_a_killed_one_comes_back_on_its_port_with_what_was_on_disk(valkey: Valke
 def test_without_power_what_was_synced_is_kept_and_the_rest_is_lost(tmp_path: Path) -> None:
     valkey = Valkey(tmp_path / "valkey", appendonly="yes", appendfsync="everysec")
     with valkey, redis.Redis.from_url(valkey.url, decode_responses=True, retry=None) as client:
+        client.config_set("appendfsync", "always")
         client.set("synced", "yes")
-        client.waitaof(1, 0, 5000)
+        client.config_set("appendfsync", "everysec")
         acknowledged: list[int] = []
         counting = threading.Thread(target=_count, args=(valkey.url, acknowledged))
         counting.start()
