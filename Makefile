@@ -35,7 +35,7 @@ format: $(STAMP) ## write the code as `check` wants it
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(STAMP) ## measure every number the project promises (half an hour); results in bench/out
+bench: $(STAMP) ## measure every number the project promises (an hour and a quarter); results in bench/out
 	$(BIN)/python bench/run.py --page docs/benchmarks.md
 
 clean: ## remove what the targets made
