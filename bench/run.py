@@ -144,8 +144,10 @@ PROMISES = (
         "calls again <= 5 s after it is back; 0 second rooms; lost: at most the last 2 s, and the producer is told",
         "valkey_crash",
         lambda r: "; ".join(
-            "{how}: {resumed_s} s, {second_rooms} second rooms, {refused} told, {missing} of {acknowledged} acknowledged "
-            "missing ({missing_older_than_2_s} older than 2 s, {missing_though_on_disk} said to be on disk)".format(**x)
+            "{how}: {resumed_s} s, {second_rooms} second rooms, {refused} told, {missing} of {acknowledged} "
+            "acknowledged missing ({missing_older_than_2_s} older than 2 s, {missing_though_on_disk} said to be on disk)".format(
+                **x
+            )
             for x in r
         ),
         lambda r: highest(r, "resumed_s") <= 5 and highest(r, "missing_older_than_2_s") == 0 and even(r),
@@ -162,8 +164,8 @@ PROMISES = (
         "0 dead letters, full speed within 30 s of recovery, 0 refused",
         "outage",
         lambda r: "; ".join(
-            "{mode}: {failed} dead letters, full speed after {full_speed_s} s, {refusals} refused, at most {max_attempts} "
-            "attempts, {calls_in_outage} calls meanwhile".format(**x)
+            "{mode}: {failed} dead letters, full speed after {full_speed_s} s, {refusals} refused, at most "
+            "{max_attempts} attempts, {calls_in_outage} calls meanwhile".format(**x)
             for x in r
         ),
         lambda r: all(x["full_speed_s"] is not None and x["full_speed_s"] <= 30 for x in r) and even(r),
