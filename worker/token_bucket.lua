@@ -346,7 +346,13 @@ local function report(how, age, ...)
     end
   elseif probed then
     failed_probes = failed_probes + 1
-    open(level, PROBES_US[math.min(failed_probes + 1, #PROBES_US)], ...)
+    local pause_us = PROBES_US[math.min(failed_probes + 1, #PROBES_US)]
+    if level == SUSPENDED and redis.call('EXISTS', KEYS[2]) == 1 then -- no news of why it is suspended
+      probe_at = now + pause_us
+      redis.call('HSET', KEYS[2], 'probes', failed_probes)
+    else
+      open(level, pause_us, ...)
+    end
   else
     failures = math.min(failures + 1, FAILURES)
     if failures >= FAILURES then
