@@ -199,7 +199,9 @@ local function reserve()
   end
   if ramp_end > now then -- traffic comes back slowly: a longer way to the next slot is safe for every limit
     local part = math.min((ramp_end - now) / RAMP_US, 1)
-    tat[slowest] = tat[slowest] + math.floor((SLOWEST - 1) * part * interval[slowest])
+    local longer = math.floor((SLOWEST - 1) * part * interval[slowest])
+    local to_the_end = math.max(ramp_end + tolerance[slowest] - tat[slowest], 0) -- a slow account waits no longer
+    tat[slowest] = tat[slowest] + math.min(longer, to_the_end)
   end
   return table.concat(receipt, ',')
 end
