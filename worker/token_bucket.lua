@@ -240,10 +240,12 @@ local function acquire(lane, has_ticket, share)
       place = math.min(place, has_ticket and turn or math.max(turn, bulk_end + share * widest))
     end
     wait = math.max(place - now - early, 1000)
-    if lane == 'urgent' then
-      urgent_end = math.max(line, place) + widest
-    else
-      bulk_end = math.max(bulk_end, place + widest)
+    if level < DOWN then -- else there is no line: whoever asks first when it is time is the probe
+      if lane == 'urgent' then
+        urgent_end = math.max(line, place) + widest
+      else
+        bulk_end = math.max(bulk_end, place + widest)
+      end
     end
   end
   save()
@@ -304,6 +306,7 @@ end
 local function open(to, pause_us, code, message, hint, request_id)
   if level < DOWN then
     opened_at, failed_probes = now, 0
+    urgent_end, bulk_end = 0, 0 -- who waited is sent away; nobody will come with those tickets when it is over
     redis.call('DEL', KEYS[2])
   end
   level = math.max(level, to)
