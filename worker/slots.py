@@ -74,7 +74,7 @@ class Bucket(Protocol):
     def refund(self, receipt: str) -> bool:
         """Gives an unused slot back."""
 
-    def penalty(self, retry_after_s: float | None) -> float:
+    def penalty(self, retry_after_s: float | None, receipt: str) -> float:
         """Pauses the account."""
 
     def report(self, sign: Sign, age_s: float, error: FlashdutyError | None) -> Health:
@@ -170,9 +170,9 @@ class Slots:
         """Returns a slot that was not used."""
         self._bucket.refund(slot.receipt)
 
-    def pause(self, retry_after_s: float | None) -> float:
-        """Pauses the account for every worker after a 429; the seconds that are left of the pause."""
-        left_s = self._bucket.penalty(retry_after_s)
+    def pause(self, slot: Slot, retry_after_s: float | None) -> float:
+        """Pauses the account for every worker after a 429 to this slot's call; the seconds that are left of it."""
+        left_s = self._bucket.penalty(retry_after_s, slot.receipt)
         self._learn(Lines(left_s, left_s, left_s))
         return left_s
 

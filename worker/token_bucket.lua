@@ -18,7 +18,7 @@
 --            share: urgent slots in a row after which a waiting bulk job gets one
 --   hit      nothing: takes a slot if one is free this moment and nobody waits; leaves no ticket
 --   refund   the receipt of the slot that was not used
---   penalty  pause in us the server asked for, 0 if it did not say; the longest pause in us
+--   penalty  pause in us the server asked for, 0 if it did not say; the longest pause in us; the receipt of the call's slot
 --   report   how a call ended: well | answered | unwell | denied | refused; us since it went out; code, message, hint,
 --            request id
 --   resume   nothing: a person says that the account may be called
@@ -262,6 +262,14 @@ local function hit()
   return { granted }
 end
 
+local function frees_the_next_probe(receipt) -- a probe that tells nothing: it was not sent, or a 429 was its answer
+  local is_probe = level >= DOWN and string.find(receipt, PROBE, 1, true) ~= nil
+  if is_probe then
+    probe_at = math.min(probe_at, now)
+  end
+  return is_probe
+end
+
 local function refund(receipt)
   local i, taken_back = 0, 0
   for issued in string.gmatch(receipt, '%d+') do
@@ -272,26 +280,26 @@ local function refund(receipt)
       taken_back = taken_back + 1
     end
   end
-  local unsent_probe = level >= DOWN and string.find(receipt, PROBE, 1, true)
-  if unsent_probe then
-    probe_at = now
-  end
-  if taken_back > 0 or unsent_probe then
+  local free_again = frees_the_next_probe(receipt)
+  if taken_back > 0 or free_again then
     save()
   end
   return { taken_back }
 end
 
-local function penalty(asked, longest)
+local function penalty(asked, longest, receipt)
+  local free_again = frees_the_next_probe(receipt)
   local length = math.min(asked, longest)
   if asked <= 0 then
     if pause > now then -- a late answer to a call from before this pause says nothing new
-      return { pause - now }
+      if free_again then
+        save()
+      end
+      return { pause_left() }
     end
     streak = (now - pause <= STREAK_US) and math.min(streak + 1, LONGEST_STREAK) or 1
     length = math.min(FIRST_PAUSE_US * 2 ^ (streak - 1), BLIND_PAUSE_US)
   end
-  probe_at = math.min(probe_at, now) -- a probe's answer, if there was one under way
   if now + length > pause then -- the longest pause wins
     pause = now + length
     for i = 1, n do -- and the buckets are empty on resume
@@ -300,7 +308,7 @@ local function penalty(asked, longest)
     end
   end
   save()
-  return { math.max(pause - now, 0) }
+  return { pause_left() }
 end
 
 local function open(to, pause_us, code, message, hint, request_id)
@@ -396,7 +404,7 @@ elseif command == 'hit' then
 elseif command == 'refund' then
   return refund(ARGV[after + 1])
 elseif command == 'penalty' then
-  return penalty(tonumber(ARGV[after + 1]), tonumber(ARGV[after + 2]))
+  return penalty(tonumber(ARGV[after + 1]), tonumber(ARGV[after + 2]), ARGV[after + 3])
 elseif command == 'report' then
   return report(ARGV[after + 1], tonumber(ARGV[after + 2]), ARGV[after + 3], ARGV[after + 4], ARGV[after + 5],
     ARGV[after + 6])
