@@ -213,6 +213,9 @@ class OpenWarRoom:
         """One call; an error is told to the account's health here, a success by who knows what it is worth."""
         try:
             reply = call()
+        except NoMoreSlots:  # it has not left in time
+            self._slots.give_back(slot)
+            raise
         except FlashdutyError as error:
             ended = error
         except SettingsError as error:  # the key's file is gone, say: no call of the account can go out
