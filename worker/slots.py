@@ -9,16 +9,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 from worker.errors import NoMoreSlots
-from worker.health import Health, Level, sign_of
+from worker.health import Health, Level, Sign, sign_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from worker.errors import FlashdutyError
-    from worker.health import Sign
     from worker.jobs import Lane
 
 log = logging.getLogger(__name__)
+
+_GOOD: Final = frozenset({Sign.WELL, Sign.ANSWERED})
 
 LATE_IN_A_ROW: Final = 3
 """So many late awakenings for one job are no accident."""
@@ -179,7 +180,7 @@ class Slots:
     def report(self, slot: Slot, error: FlashdutyError | None = None, *, done: bool = True) -> Health:
         """Tells the account's health how the call of this slot ended; what that makes of the account."""
         sign = sign_of(error, done=done)
-        if sign is None or (error is None and self._well):
+        if sign is None or (sign in _GOOD and self._well):
             return Health()
         health = self._bucket.report(sign, max(0.0, self._clock() - slot.came_at), error)
         self._well = health.level is Level.WELL
