@@ -66,7 +66,7 @@ class Desk:
         for key, fields in snapshot.items():
             self.store.client.delete(key)
             if fields:
-                self.store.client.hset(key, mapping=fields)
+                self.store.client.hset(key, items=[part for pair in fields.items() for part in pair])
                 self.store.client.pexpire(key, 3_600_000)
         self.restart()
 

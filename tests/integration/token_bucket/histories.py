@@ -111,8 +111,7 @@ def _play(desk: Desk, twin: Twin, command: Command, receipts: list[tuple[str, st
             expected = twin.acquire(desk.now_us, command.lane, ticket=command.ticket)
             if isinstance(reply, Reserved) and isinstance(expected, Reserved):
                 receipts.append((reply.receipt, expected.receipt))
-                given, wanted = replace(reply, receipt=""), replace(expected, receipt="")
-                return given, wanted
+                reply, expected = replace(reply, receipt=""), replace(expected, receipt="")
             return reply, expected
         case "hit":
             return bucket.hit(), twin.hit(desk.now_us)
@@ -123,15 +122,6 @@ def _play(desk: Desk, twin: Twin, command: Command, receipts: list[tuple[str, st
             receipt, expected_receipt = receipts[-1 - command.which] if command.which < len(receipts) else ("", "")
             asked_s = command.us / SECOND_US
             return bucket.penalty(asked_s, receipt), twin.penalty(desk.now_us, command.us, expected_receipt)
-        case Sign() as sign:
-            error = OutcomeUnknown("no", code=f"after {command.us}")
-            health = bucket.report(sign, command.us / SECOND_US, error)
-            return health, twin.report(desk.now_us, sign, command.us, error.code)
-        case "resume":
-            return bucket.resume(), twin.resume(desk.now_us)
-        case "restart":
-            desk.restart()
-            twin.restart()
         case "forget":
             desk.forget()
             twin.forget()
@@ -139,4 +129,20 @@ def _play(desk: Desk, twin: Twin, command: Command, receipts: list[tuple[str, st
             desk.now_us += command.us
         case "step back":
             desk.now_us = max(START_US, desk.now_us - command.us)
+        case _:
+            return _play_health(desk, twin, command)
+    return None, None
+
+
+def _play_health(desk: Desk, twin: Twin, command: Command) -> tuple[object, object]:
+    match command.what:
+        case Sign() as sign:
+            error = OutcomeUnknown("no", code=f"after {command.us}")
+            health = desk.bucket.report(sign, command.us / SECOND_US, error)
+            return health, twin.report(desk.now_us, sign, command.us, error.code)
+        case "resume":
+            return desk.bucket.resume(), twin.resume(desk.now_us)
+        case "restart":
+            desk.restart()
+            twin.restart()
     return None, None

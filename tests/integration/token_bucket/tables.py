@@ -58,7 +58,7 @@ def _health(desk: Desk, sign: Sign, since_ms: int | None) -> str:
     return " ".join(words)
 
 
-def _answer(desk: Desk, command: str, receipts: list[str]) -> str:  # noqa: C901, PLR0911, PLR0912 - one per command
+def _answer(desk: Desk, command: str, receipts: list[str]) -> str:  # noqa: C901, PLR0911 - one per command
     match command.rstrip("+").split():
         case ["bulk" | "urgent" as lane]:
             reply = desk.bucket.acquire(Lane(lane), ticket=command.endswith("+"))

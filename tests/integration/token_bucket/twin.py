@@ -197,7 +197,7 @@ class Twin:
         self._keep(state, now)
         return self._pause_left(state, now)
 
-    def report(self, now: int, sign: Sign, age_us: int, code: str) -> Health:
+    def report(self, now: int, sign: Sign, age_us: int, code: str) -> Health:  # noqa: C901 - a table
         state = self._state(now)
         was = state.outage
         if was is not None and now - age_us < was.since:
