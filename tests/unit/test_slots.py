@@ -19,6 +19,8 @@ from worker.errors import (
     RequestRefused,
     RoomGone,
 )
+from worker.flashduty.app_key import AppKey
+from worker.flashduty.envelope import Answer, unfold
 from worker.health import Health, Level, Sign
 from worker.jobs import Lane
 from worker.slots import FENCE_S, LONGEST_HOLD_S, Lines, NotYet, Reserved, Slot, Slots
@@ -345,6 +347,16 @@ def test_a_suspension_without_a_hint_ends_with_the_reason(caplog: pytest.LogCapt
     here = told(SUSPENDED)
     here.slots.report(SLOT, DENIED)
     assert caplog.messages[0].endswith("AccessDenied (HTTP 403): not yours")
+
+
+def test_what_an_answer_echoes_of_the_app_key_is_neither_said_nor_told(caplog: pytest.LogCaptureFixture) -> None:
+    here = told(SUSPENDED)
+    body = b'{"error": {"code": "Unauthorized", "message": "nobody knows app_key=k-123-secret"}}'
+    error = unfold(Answer(401, {}, body), AppKey("k-123-secret"))
+    assert isinstance(error, FlashdutyError)
+    here.slots.report(SLOT, error)
+    assert "nobody knows" in caplog.text
+    assert "k-123-secret" not in caplog.text + repr(vars(error)) + str(here.bucket.reports)
 
 
 @pytest.mark.parametrize("error", [REFUSED, GONE, DENIED])
