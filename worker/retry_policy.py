@@ -71,7 +71,7 @@ def decide(claim: Claim, error: FlashdutyError, health: Health, jitter: float) -
         return GiveUp(str(error))
     if attempt >= MAX_ATTEMPTS and not outage:
         return GiveUp(f"{error} (after {attempt} attempts)")
-    backoff_s = min(CAP_S, BASE_S * 2 ** (attempt - 1))
+    backoff_s = min(CAP_S, BASE_S * 2.0 ** min(attempt - 1, 10))
     look_first = step is NextStep.LOOK_FIRST
     delay_s = jitter * backoff_s + (SETTLE_S if look_first else 0.0)
     if health.pause_s:
