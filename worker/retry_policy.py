@@ -63,8 +63,11 @@ def decide(claim: Claim, error: FlashdutyError, health: Health, jitter: float) -
     """
     step, attempt = error.next_step, claim.attempt
     outage = health.common and claim.failing_s < PATIENCE_S
-    if step is NextStep.SUSPEND or (step is NextStep.RETRY_FEW and health.level is Level.SUSPENDED):
+    if step is NextStep.SUSPEND:
         return BackInLine()
+    if step is NextStep.RETRY_FEW and health.level is Level.SUSPENDED:
+        # Not at the head of its line: should this job be the only one that is denied, the next probe takes another.
+        return TryAgainIn(max(health.pause_s, DENIED_S) + (1 + jitter) * SPREAD_S, look_first=False, spent=False)
     if step is NextStep.RETRY_FEW and attempt < MAX_DENIALS:
         return TryAgainIn((1 + jitter) * DENIED_S, look_first=False)
     if step not in {NextStep.RETRY, NextStep.LOOK_FIRST}:
