@@ -37,7 +37,8 @@ def held_by(stack: Stack, victim: Process, job_ids: list[str]) -> set[str]:
     }
     messages: list[Any] = [json.loads(held)[0] for held in stack.redis.hvals("unacked")]
     popped = {str(message["headers"]["id"]) for message in messages}
-    return claimed | {job_id for job_id in popped if JobState(state_of.get(job_id) or JobState.OPENED) not in FINISHED}
+    # An earlier round's messages may still be there; its jobs are finished.
+    return claimed | {job_id for job_id in popped & state_of.keys() if state_of[job_id] not in FINISHED}
 
 
 def main() -> None:
