@@ -16,7 +16,7 @@ from worker.redis_store import RedisStore
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LIVE_FOR_EVER: Final = re.compile(r"warrooms:\{[^}]+\}:(counts|retries|failed|batches)")
+LIVE_FOR_EVER: Final = re.compile(r"warrooms:\{[^}]+\}:(counts|retries|failed|batches|workers|watch|claims|line:\w+)")
 RECORD: Final = re.compile(r"warrooms:\{[^}]+\}:job:.+")
 
 

@@ -34,6 +34,7 @@ PERSIST {job}
 PEXPIRE {job} 1
 ZADD {retries} 1 m
 ZREM {retries} m
+ZRANGE {retries} 0 1 BYSCORE LIMIT 0 1 WITHSCORES
 ZREVRANGE {retries} 0 1
 ZRANGEBYSCORE {retries} -inf 1 LIMIT 0 1
 ZREMRANGEBYSCORE {retries} -inf 0

@@ -33,6 +33,7 @@ def record(state: JobState = JobState.QUEUED, job: WarRoomJob = JOB, **changes: 
         "created_at": NOW_S - 60,
         "updated_at": NOW_S - 60,
         "due_at": None,
+        "first_failed_at": None,
         "finished_at": None,
         "room": None,
         "request_id": "",
