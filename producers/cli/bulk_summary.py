@@ -122,7 +122,7 @@ def summary_lines(outcome: Outcome, request: Request, now_s: float, *, waited: b
         )
     if outcome.view is not None and waited:
         return [*lines, result(outcome.view), *failure_lines(outcome.failures)]
-    if outcome.tally.last_starts_at is not None:
+    if outcome.tally.last_starts_at is not None and not outcome.halts:
         lines.append(f"the last one is expected to start {when(outcome.tally.last_starts_at.timestamp(), now_s)}")
     if not request.wait and outcome.tally.total > by[Status.ALREADY_OPEN]:
         lines.append(f"follow them with: warrooms watch --batch {outcome.batch}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from producers.cli.views import outcome_of, room_link
 from producers.console import many, number
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from worker.records import Record
+
+
+_WORDS: Final = {JobState.OPENING: "in a worker's hands"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ def named_line(one: Named, *, dry_run: bool) -> str:
     if one.cancelled:
         unknown = f"; {outcome_of(one.record)}" if one.record.look_first else ""
         verb = "would be cancelled" if dry_run else "cancelled"
-        return f"{job_id}: {verb} (it was {before.value}){unknown}"
+        return f"{job_id}: {verb} (it was {_WORDS.get(before, before.value)}){unknown}"
     match one.state:
         case JobState.OPENING:
             what = "is being opened: it cannot be taken back and will be finished"
@@ -143,8 +146,7 @@ def batch_lines(done: Cancelled, *, dry_run: bool) -> list[str]:
 
 
 def _states(counts: Mapping[JobState, int]) -> str:
-    words = {JobState.OPENING: "in a worker's hands"}
-    return ", ".join(f"{number(counts[s])} {words.get(s, s.value)}" for s in JobState if counts.get(s, 0))
+    return ", ".join(f"{number(counts[s])} {_WORDS.get(s, s.value)}" for s in JobState if counts.get(s, 0))
 
 
 def _by_name(counts: Mapping[JobState, int]) -> dict[str, int]:

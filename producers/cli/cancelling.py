@@ -99,7 +99,7 @@ def _batch(desks: Sequence[Desk], name: str, *, dry_run: bool, json: bool) -> Ex
         console.answer_json(done.as_json(dry_run=dry_run) | {"at": console.iso(time.time())})
     else:
         console.answer(*batch_lines(done, dry_run=dry_run))
-    rest = f"{console.many(done.total, 'job')} were cancelled before; run it again for the rest"
+    rest = f"{console.many(done.total, 'job')} or a few more were cancelled; run it again for the rest"
     if done.error:
         console.complain(f"{done.error} ({rest})")
     if done.interrupted:

@@ -178,7 +178,7 @@ def watch_(
 @app.command("cancel")
 def cancel_(
     jobs: Annotated[
-        list[str] | None, typer.Argument(metavar="[JOB...]", help="Job ids or incident ids; or --batch.")
+        list[str] | None, typer.Argument(metavar="JOB", help="Job ids or incident ids; or --batch.")
     ] = None,
     *,
     batch: Annotated[str | None, typer.Option("--batch", metavar="NAME", help="Every job of this batch.")] = None,

@@ -16,7 +16,7 @@ app = typer.Typer(
 )
 
 Targets = Annotated[
-    list[str] | None, typer.Argument(metavar="[JOB...]", help="Job ids or incident ids; otherwise filters say which.")
+    list[str] | None, typer.Argument(metavar="JOB", help="Job ids or incident ids; otherwise filters say which.")
 ]
 Code = Annotated[
     list[str] | None,

@@ -132,7 +132,7 @@ def _report(action: Action, selection: Selection, done: Done, *, dry_run: bool, 
     for miss in selection.misses:
         console.complain(miss)
     count = number(done.found.total)
-    stopped = f"{count} were {action.past} before, the others are as they were; run it again for them"
+    stopped = f"{count} or a few more were {action.past}, the others are as they were; run it again for them"
     if done.error:
         console.complain(f"{done.error} ({stopped})")
     if done.interrupted:

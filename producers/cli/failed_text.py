@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from producers.cli.choice import code_of
-from producers.cli.views import account_option, outcome_of, replay_command, to_do
+from producers.cli.views import account_option, hint_of, outcome_of, replay_command, to_do
 from producers.console import local, many, number, when
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ class Sum:
         code = code_of(record)
         self.counts[code] += 1
         self.unknown += record.look_first
-        if record.hint:
-            self.hints.setdefault(code, record.hint)
+        if code not in self.hints and (hint := hint_of(record)):
+            self.hints[code] = hint
 
     @property
     def total(self) -> int:
@@ -71,7 +71,7 @@ def sum_lines(found: Sum, account: str | None) -> list[str]:
     lines = [many(found.total, "dead letter")]
     for code, count in found.counts.most_common():
         hint = found.hints.get(code, "")
-        lines.append(f"{number(count):>7} {code:<{CODE_WIDTH}}" + (f"  {hint}" if hint else ""))
+        lines.append(f"{number(count):>7} {code:<{CODE_WIDTH}}  {hint}".rstrip())
     if found.unknown:
         lines.append(f"{number(found.unknown)} of them may have opened a room: a replay looks before it opens one")
     (most_frequent, _), *_ = found.counts.most_common(1)

@@ -21,6 +21,7 @@ from worker.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from producers.halts import Halt
     from worker.records import Record
 
 LOOK_EVERY_S: Final = 0.25
@@ -53,7 +54,7 @@ def open_one(
         halt = halt_of(Desk(accounts[job.account], queue.ledger(job.account), queue.bucket(job.account)))
     if wait and not (record and record.state.finished):
         if not json:
-            console.remark(_receipt_line(job, receipt, record))
+            console.remark(_receipt_line(job, receipt, record, halt))
         try:
             record = _finished(job, receipt, timeout_s, quiet=json)
         except KeyboardInterrupt:
@@ -61,9 +62,9 @@ def open_one(
     if json:
         console.answer_json(_receipt_json(receipt) | (record_json(record) if record else {}))
     elif not wait or record is None or record.state.finished:
-        console.answer(_record_line(record) if wait and record else _receipt_line(job, receipt, record))
+        console.answer(_record_line(record) if wait and record else _receipt_line(job, receipt, record, halt))
     if halt is not None and not wait and not json and not (record and record.state.finished):
-        console.remark(f"{halt.sentence()}: the job waits until it is called again")
+        console.remark(halt.sentence())
     if wait and record is not None and not record.state.finished:
         raise StillWaiting(
             f"the job is still {record.state.value} after {timeout_s:g} s and goes on; "
@@ -130,7 +131,7 @@ def _because(record: Record) -> str:
     return f": {record.message}" if record.state is JobState.RETRYING and record.message else ""
 
 
-def _receipt_line(job: WarRoomJob, receipt: Receipt, record: Record | None) -> str:
+def _receipt_line(job: WarRoomJob, receipt: Receipt, record: Record | None, halt: Halt | None) -> str:
     if receipt.status is Status.ALREADY_OPEN:
         link = room_link(record) if record else receipt.share_link or receipt.chat_id
         return f"already open: {link}"
@@ -139,8 +140,10 @@ def _receipt_line(job: WarRoomJob, receipt: Receipt, record: Record | None) -> s
         lane = record.job.lane.value if record else job.lane.value
         return f"{receipt.status.value} ({lane}): {receipt.job_id}, {state}"
     place = "next in line" if not receipt.position else f"{console.many(receipt.position, 'job')} in front"
-    starts = console.when(receipt.starts_at.timestamp(), time.time())
-    return f"queued ({job.lane.value}): {receipt.job_id}, {place}, expected to start {starts}"
+    starts = f"expected to start {console.when(receipt.starts_at.timestamp(), time.time())}"
+    if halt is not None:
+        starts = "waits until its account is called again"
+    return f"queued ({job.lane.value}): {receipt.job_id}, {place}, {starts}"
 
 
 def _record_line(record: Record) -> str:

@@ -123,7 +123,10 @@ def account_lines(view: AccountView, now_s: float) -> list[str]:
         lines.append(f"  empty    in {about(view.drain_s)}")
     lines += [f"  {batch_line(batch, now_s)}" for batch in view.batches]
     if view.failures:
-        lines += ["  failed last:", *(f"  {line}" for line in failure_lines(view.failures))]
+        lines += [
+            "  failed last (all of them: warrooms failed list):",
+            *(f"  {line}" for line in failure_lines(view.failures)),
+        ]
     return lines
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from producers.console import iso, many, when
 from worker.jobs import JobState
@@ -11,6 +11,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from worker.records import Record
+
+
+_PASSING: Final = "the API or the way to it was not well: wait until it is"
+
+_HINTS: Final = {
+    "ConnectionCut": _PASSING,
+    "Defect": "a defect of this program: see the worker's log, and report it",
+    "InternalError": _PASSING,
+    "RoomGone": "the room was deleted in the IM: open it there, if it is still needed",
+    "ServiceUnavailable": _PASSING,
+    "Timeout": _PASSING,
+    "WorkerLost": "its workers ended in the middle of every attempt: see why (killed, out of memory)",
+}
+"""For what Flashduty's own hints say nothing about."""
 
 
 def record_json(record: Record) -> dict[str, object]:
@@ -108,8 +122,12 @@ def to_do(record: Record) -> str:
     """What a person can do about a failed job; empty for any other."""
     if record.state is not JobState.FAILED:
         return record.hint
-    again = f"then queue it again: {replay_command(record)}"
-    return f"{record.hint}; {again}" if record.hint else f"see to the cause, {again}"
+    return f"{hint_of(record) or 'see to the cause'}; then queue it again: {replay_command(record)}"
+
+
+def hint_of(record: Record) -> str:
+    """What the API's code, or ours, asks of a person; empty if nothing is known."""
+    return record.hint or _HINTS.get(record.code, "")
 
 
 def outcome_of(record: Record) -> str:
