@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -13,6 +14,8 @@ from worker.jobs import JobKey, JobState, WarRoom, WarRoomJob
 from worker.records import Claim
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from worker.ledger import Ledger
 
 Done = subprocess.CompletedProcess[str]
@@ -35,6 +38,13 @@ def ids(count: int) -> str:
 
 def job(number: int) -> str:
     return f"default.{number:024x}.7"
+
+
+def queue(ledger: Ledger, batch: str, numbers: Iterable[int]) -> None:
+    """Queues jobs as a producer does."""
+    jobs = iter(WarRoomJob(incident_id=f"{number:024x}", integration_id=7) for number in numbers)
+    while chunk := list(islice(jobs, 500)):
+        ledger.enqueue(chunk, batch)
 
 
 def claim(ledger: Ledger, job_id: str, worker: str = "test") -> Claim:

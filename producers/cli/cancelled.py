@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from producers.cli.views import outcome_of, room_link
@@ -51,7 +51,7 @@ def named_line(one: Named, *, dry_run: bool) -> str:
     """What became of a job that was named."""
     job_id, before = one.record.job.id, one.record.state
     if one.cancelled:
-        unknown = f"; {outcome_of(one.record)}" if one.record.look_first else ""
+        unknown = f"; {outcome_of(replace(one.record, state=one.state))}" if one.record.look_first else ""
         verb = "would be cancelled" if dry_run else "cancelled"
         return f"{job_id}: {verb} (it was {_WORDS.get(before, before.value)}){unknown}"
     match one.state:
