@@ -1,14 +1,15 @@
 """warrooms' worker: opens incident war rooms, never faster than the account allows, and never twice.
 
-    queue ─▶ gate ─▶ tasks ─▶ open_war_room ─▶ slots ─▶ token_bucket.lua     which call may go out when
-                                    │    └────▶ flashduty ─▶ the API         the call
-                                    └─────────▶ ledger.lua                   what is known of the job
+    queue ─▶ gate ─▶ tasks ─▶ open_war_room ─▶ slots ─▶ token_bucket.lua     whether and when a call may go out
+      ▲                             │    └────▶ flashduty ─▶ the API         the call
+      │                             └─────────▶ ledger_lua                   what is known of the job
+      └── recovery, heartbeat ◀──────────────────┘                           nothing is lost: due, dead, lost jobs
 
-What it does stands in files that touch no technology: jobs, errors, rate_limit, retry_policy, open_war_room.
+What it does stands in files that touch no technology: jobs, errors, health, rate_limit, retry_policy, open_war_room.
 Their adapters: token_bucket and ledger (Redis), flashduty (HTTP), gate, tasks and celery_app (Celery).
 bootstrap joins them.
 
-Producers may import: jobs, errors, settings, ledger, token_bucket, flashduty, redis_store, celery_app, logs.
+Producers may import: jobs, errors, health, settings, messages, ledger, token_bucket, flashduty, redis_store, logs.
 """
 
 from __future__ import annotations

@@ -34,6 +34,9 @@ PERSIST {job}
 PEXPIRE {job} 1
 ZADD {retries} 1 m
 ZREM {retries} m
+ZRANGE {retries} 0 1
+ZSCORE {retries} m
+ZCARD {retries}
 ZRANGE {retries} 0 1 BYSCORE LIMIT 0 1 WITHSCORES
 ZREVRANGE {retries} 0 1
 ZRANGEBYSCORE {retries} -inf 1 LIMIT 0 1
@@ -44,11 +47,10 @@ EVALSHA 0000000000000000000000000000000000000000 1 {job}
 LPUSH {bulk} m
 RPUSH {bulk} m
 LLEN {bulk}
-LPUSH {again} m
-LLEN {again}
-BRPOP {urgent} {again} {bulk} 1
+LRANGE {bulk} -50 -1
+BRPOP {urgent} {bulk} 1
 """
-"""What ledger.lua, token_bucket.lua and their adapters send, and what Celery sends to the account's queues."""
+"""What the ledger's and the bucket's scripts and their adapters send, and what Celery sends to the account's queues."""
 
 SHARED: Final = """
 PING
@@ -90,7 +92,6 @@ def needs(accounts: Iterable[str], database: int) -> list[str]:
     for name in accounts:
         base = f"warrooms:{{{name}}}"
         names = {key: f"{base}:{key}" for key in ("counts", "retries", "nudged")}
-        names |= {"job": f"{base}:job:doctor", "bulk": f"warrooms.{name}"}
-        names |= {lane: f"warrooms.{name}.{lane}" for lane in ("urgent", "again")}
+        names |= {"job": f"{base}:job:doctor", "bulk": f"warrooms.{name}", "urgent": f"warrooms.{name}.urgent"}
         lines += [line.format(**names) for line in PER_ACCOUNT.split("\n") if line]
     return lines

@@ -177,6 +177,11 @@ class House:
         lists = (f"warrooms.{account}", f"warrooms.{account}.urgent")
         return sum(int(redis.llen(name)) for name in lists) + int(redis.hlen("unacked"))
 
+    def overdue(self) -> None:
+        """Time travel: what dead workers held comes back to its queue at the next sweep."""
+        for tag in self.stack.redis.zrange("unacked_index", 0, -1):
+            self.stack.redis.zadd("unacked_index", {str(tag): 1}, xx=True)
+
     def idle(self) -> None:
         """Waits until no message is left and no worker holds one."""
         until(lambda: self.messages() == 0, "the queues to be empty")

@@ -61,6 +61,27 @@ def test_a_stopped_worker_finishes_its_calls_and_leaves_the_rest_to_the_next(
     assert "Traceback" not in house.log()
 
 
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT], ids=lambda how: how.name)
+def test_a_second_signal_repeats_no_call(halting: House, second: signal.Signals) -> None:
+    """Celery hands what is running back to the queue on some of them, and goes on running it."""
+    house = halting
+    house.fresh()
+    jobs = house.jobs(24)
+    house.enqueue(*jobs)
+    worker = house.stack.start_worker(wait=False)
+    other = house.stack.start_worker()
+    until(lambda: house.stack.stats()["in_flight"] >= 4, "calls under way", worker)
+    worker.popen.terminate()
+    until(lambda: "Warm shutdown" in worker.log.read_text() or worker.popen.poll() is not None, "the first signal")
+    worker.stop(second)
+    house.finish(*jobs)
+    assert house.calls()[CREATE] == 24, "no call was repeated"
+    house.assert_one_room_each(*jobs)
+    house.overdue()
+    house.assert_counters_balance(*jobs)
+    assert other.stop() == 0
+
+
 def test_a_worker_outlives_a_redis_that_refuses_for_a_while(halting: House) -> None:
     """As in a failover: the server turns into a replica, and back. Celery by itself would end the worker."""
     house = halting
