@@ -125,7 +125,9 @@ class Cancelled:
 
 def batch_lines(done: Cancelled, *, dry_run: bool) -> list[str]:
     """What became of a batch, in sum."""
-    if done.total:
+    if done.error or done.interrupted:
+        lines = [f"batch {done.batch}: {many(done.total, 'job')} known to be cancelled so far"]
+    elif done.total:
         verb = "dry run: would cancel" if dry_run else "cancelled"
         nothing = "; nothing was changed" if dry_run else ""
         lines = [f"batch {done.batch}: {verb} {many(done.total, 'job')} ({_states(done.was)}){nothing}"]

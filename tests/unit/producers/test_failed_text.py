@@ -150,6 +150,9 @@ def test_a_job_that_was_being_called_and_is_cancelled_in_the_next_pass_counts_on
 
 def test_a_batch_of_which_nothing_waits_has_nothing_to_cancel() -> None:
     assert batch_lines(Cancelled("b"), dry_run=False) == ["batch b: no job of it waits, nothing to cancel"]
+    assert batch_lines(Cancelled("b", interrupted=True), dry_run=False) == [
+        "batch b: 0 jobs known to be cancelled so far"
+    ]
 
 
 # --- resume -------------------------------------------------------------------------------------------------------
