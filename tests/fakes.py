@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from dataclasses import dataclass, field
+from itertools import count, takewhile
 from typing import TYPE_CHECKING, Final
 
 from worker.errors import NextStep
 from worker.flashduty import ListedRoom, Reply
+from worker.health import Health
 from worker.jobs import INT64_MAX, JobState, Lane, WarRoom, WarRoomJob
-from worker.ledger import LEASE_MS, NUDGE_AGAIN_MS
-from worker.records import Claim, Entered, Progress, Record
+from worker.ledger import DEAD_MS, LOST_MS
+from worker.records import Claim, Entered, Progress, Reason, Record, Stray
 from worker.slots import Lines, NotYet, Reserved, Slot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from worker.errors import FlashdutyError
+    from worker.health import Sign
 
 START_MS: Final = 1_790_000_000_000
 INCIDENT: Final = "69da451ef77b1b51f40e83ee"
 MOST_BATCHES: Final = 64
+BREAK_MS: Final = 5000
 NOW: Final = Lines(0.0, 0.0, 0.0)
 
 
@@ -54,33 +58,72 @@ class _Kept:
     state: JobState = JobState.QUEUED
     batches: list[str] = field(default_factory=list)
     attempts: int = 0
+    began: bool = False
     look: bool = False
     sent: bool = False
     token: str | None = None
-    lease: int = 0
-    listed: int | None = None  # when somebody must look at it
+    worker: str = ""
+    claimed: int = 0
+    message: int = 0  # which one in the queue is its own; older ones find nothing to do
     due: int | None = None
+    first: int | None = None
     finished: int | None = None
     room: WarRoom | None = None
     request_id: str = ""
     code: str = ""
-    message: str = ""
+    said: str = ""
     hint: str = ""
     status: int | None = None
 
     def move(self, state: JobState, now: int) -> None:
         self.state, self.updated = state, now
 
+    def rest(self, *, look: bool = False) -> None:
+        """Nobody has it in hand."""
+        self.look = self.look or look
+        self.began, self.sent, self.worker = False, False, ""
+
+    def unspend(self) -> None:
+        if self.began:
+            self.attempts = max(self.attempts - 1, 0)
+
+    def set_error(self, error: FlashdutyError) -> None:
+        self.code, self.said, self.hint = error.code, str(error), error.hint
+        self.request_id, self.status = error.request_id, error.status
+
+    def forget_error(self) -> None:
+        self.code, self.said, self.hint, self.status, self.first = "", "", "", None, None
+
+
+@dataclass
+class _Mark:
+    """What recovery saw: these jobs stood in line before the head of the queue, so their messages had left it."""
+
+    at: int
+    gone: list[tuple[str, int]]
+
 
 class FakeLedger:
-    """The rules of ledger.lua once more, in plain Python, on one dict; counters are recounted, never kept."""
+    """The rules of ledger_lua once more, in plain Python, on one dict; counters are recounted, never kept.
+
+    `lines` are the jobs in line by lane, `queues` the messages, both with the head first; `pop` takes one as a worker
+    does that dies before it claims.
+    """
 
     def __init__(self, account: str = "acc", *, clock: Callable[[], int]) -> None:
         self.account = account
         self._clock = clock
         self._jobs: dict[str, _Kept] = {}
-        self._tokens = 0
+        self._numbers = count(1)
+        self._heard: dict[str, int] = {}
+        self._beaten: int | None = None
+        self._watched_since = 0
+        self._marks: dict[Lane, _Mark] = {}
+        self.lines: dict[Lane, list[str]] = {lane: [] for lane in Lane}
+        self.queues: dict[Lane, list[tuple[str, int]]] = {lane: [] for lane in Lane}
         self.batch_names: set[str] = set()
+
+    # --- producers ---
 
     def enqueue(self, jobs: Sequence[WarRoomJob], batch: str | None = None) -> list[Entered]:
         if batch:
@@ -88,82 +131,64 @@ class FakeLedger:
         return [self._enter(job, batch) for job in jobs]
 
     def _enter(self, job: WarRoomJob, batch: str | None) -> Entered:
-        now = self._clock()
         kept = self._jobs.get(job.id)
         if kept is None:
-            self._jobs[job.id] = _Kept(job, now, now, batches=[batch] if batch else [])
+            self._to_tail(self._create(job, batch))
             return Entered(job.id, JobState.QUEUED, new=True)
         new = kept.state in {JobState.FAILED, JobState.CANCELLED}
         if new:
-            kept.move(JobState.QUEUED, now)
-            kept.job, kept.attempts, kept.sent, kept.token = job, 0, False, None
-            kept.code = kept.message = kept.hint = ""
-            kept.status = kept.finished = kept.due = None
-        elif kept.state in {JobState.QUEUED, JobState.RETRYING} and (job.member_ids or job.add_observers):
-            members = tuple(dict.fromkeys(kept.job.member_ids + job.member_ids))
-            observers = kept.job.add_observers or job.add_observers
-            kept.job = kept.job.model_copy(update={"member_ids": members, "add_observers": observers})
-        if not new and job.lane is Lane.URGENT:
-            kept.job = kept.job.model_copy(update={"lane": Lane.URGENT})
+            kept.job = job
+            self._again(kept)
+        else:
+            if kept.state in {JobState.QUEUED, JobState.RETRYING}:
+                members = tuple(dict.fromkeys(kept.job.member_ids + job.member_ids))
+                observers = kept.job.add_observers or job.add_observers
+                kept.job = kept.job.model_copy(update={"member_ids": members, "add_observers": observers})
+            if job.lane is Lane.URGENT and kept.job.lane is Lane.BULK and not kept.state.finished:
+                self._hurry(kept)
         if batch and batch not in kept.batches and len(kept.batches) < MOST_BATCHES:
             kept.batches.append(batch)
         if new or kept.room is None:
             return Entered(job.id, kept.state, new=new)
         return Entered(job.id, kept.state, False, kept.room.chat_id, kept.room.share_link)
 
-    def record(self, job_id: str) -> Record | None:
-        kept = self._jobs.get(job_id)
-        if kept is None:
-            return None
-        return Record(
-            job=kept.job.model_copy(update={"batch": kept.batches[0] if kept.batches else None}),
-            state=kept.state,
-            batches=tuple(kept.batches),
-            attempts=kept.attempts,
-            created_at=kept.created / 1000,
-            updated_at=kept.updated / 1000,
-            due_at=None if kept.due is None else kept.due / 1000,
-            finished_at=None if kept.finished is None else kept.finished / 1000,
-            room=kept.room,
-            request_id=kept.request_id,
-            code=kept.code,
-            message=kept.message,
-            hint=kept.hint,
-            status=kept.status,
-        )
+    # --- workers ---
 
-    def claim(self, job_id: str, worker: str) -> Claim | JobState | None:
-        now, kept = self._clock(), self._jobs.get(job_id)
+    def claim(self, job: WarRoomJob, worker: str) -> Claim | JobState:
+        now, kept = self._clock(), self._jobs.get(job.id)
         if kept is None:
-            return None
-        orphan = kept.state is JobState.OPENING and kept.lease <= now
-        if kept.state is not JobState.QUEUED and not orphan:
+            if job.batch:
+                self.batch_names.add(job.batch)
+            kept = self._create(job, job.batch)
+        elif kept.state is not JobState.QUEUED:
             return kept.state
-        self._tokens += 1
-        kept.look = kept.look or (orphan and kept.sent)
-        kept.sent = not kept.look
-        kept.token = f"{worker}/{self._tokens}"
-        kept.lease = kept.listed = now + LEASE_MS
-        kept.attempts += 1
-        kept.due = None
+        self._leave_line(kept)
+        if job.lane is Lane.URGENT:
+            kept.job = kept.job.model_copy(update={"lane": Lane.URGENT})
+        kept.rest()
+        kept.token, kept.worker, kept.claimed, kept.due = f"{worker}/{next(self._numbers)}", worker, now, None
         kept.move(JobState.OPENING, now)
-        return Claim(job_id, kept.token, kept.attempts, kept.look)
+        self._heard[worker] = now
+        failing_s = max(0, now - kept.first) / 1000 if kept.first is not None else 0.0
+        return Claim(self._named(kept), kept.token, kept.attempts + 1, kept.look, failing_s)
 
-    def mark_sent(self, claim: Claim) -> bool:
+    def begin(self, claim: Claim, *, sent: bool) -> bool:
         kept = self._held(claim)
         if kept is None:
             return False
-        kept.sent = True
-        kept.lease = kept.listed = self._clock() + LEASE_MS
+        kept.attempts, kept.began, kept.sent = claim.attempt, True, sent
         return True
 
     def has_room(self, claim: Claim, state: JobState, room: WarRoom, request_id: str) -> bool:
         kept = self._held(claim)
+        if claim.job.id not in self._jobs:
+            kept = self._create(a_job_like(claim.job), None)
+            kept.token = claim.token
         if kept is None:
             return self._did(claim, state)
         self._finish(kept, state)
-        kept.room, kept.request_id = room, request_id
-        kept.look, kept.code, kept.message, kept.hint, kept.status = False, "", "", "", None
+        kept.room, kept.request_id, kept.look = room, request_id, False
+        kept.forget_error()
         return True
 
     def failed(self, claim: Claim, error: FlashdutyError, reason: str) -> bool:
@@ -171,44 +196,162 @@ class FakeLedger:
         if kept is None:
             return self._did(claim, JobState.FAILED)
         self._finish(kept, JobState.FAILED)
-        _set_error(kept, error)
-        kept.message = reason
+        kept.set_error(error)
+        kept.said = reason
         kept.look = kept.look or error.next_step is NextStep.LOOK_FIRST
+        kept.first = self._clock() if kept.first is None else kept.first
         return True
 
-    def retry(self, claim: Claim, error: FlashdutyError, delay_s: float, *, look_first: bool) -> bool:
-        kept = self._held(claim)
+    def retry(
+        self, claim: Claim, error: FlashdutyError, delay_s: float, *, look_first: bool, spent: bool = True
+    ) -> bool:
+        kept, now = self._held(claim), self._clock()
         if kept is None:
             return self._did(claim, JobState.RETRYING)
-        kept.move(JobState.RETRYING, self._clock())
-        _set_error(kept, error)
-        kept.due = kept.listed = self._clock() + round(delay_s * 1000)
-        kept.look, kept.sent = kept.look or look_first, False
+        if not spent:
+            kept.unspend()
+        kept.move(JobState.RETRYING, now)
+        kept.set_error(error)
+        kept.due = now + round(delay_s * 1000)
+        kept.first = now if kept.first is None else kept.first
+        kept.rest(look=look_first)
         return True
 
     def release(self, claim: Claim, *, look_first: bool = False) -> bool:
         kept = self._held(claim)
         if kept is None:
             return self._did(claim, JobState.QUEUED)
+        kept.unspend()
         kept.move(JobState.QUEUED, self._clock())
-        kept.attempts, kept.sent, kept.look = kept.attempts - 1, False, kept.look or look_first
-        kept.listed = self._clock() + NUDGE_AGAIN_MS
+        kept.rest(look=look_first)
+        self._to_head(kept)
         return True
 
-    def take_due(self, most: int) -> list[tuple[str, Lane]]:
+    # --- recovery ---
+
+    def beat(self, worker: str) -> str:
+        if not self._is_watched():
+            self._watched_since = self._clock()
+        self._beaten = self._heard[worker] = self._clock()
+        return "fake"
+
+    def goodbye(self, worker: str) -> None:
+        self._heard.pop(worker, None)
+
+    def pop(self, lane: Lane) -> str | None:
+        """Takes the message at the head of a queue away, as a worker does: the job it names."""
+        return self.queues[lane].pop(0)[0] if self.queues[lane] else None
+
+    def strays(self, most: int, every_ms: int = 0) -> list[Stray]:
         """As the real one when nobody else has just looked."""
-        now = self._clock()
-        due = sorted((kept.listed, id_) for id_, kept in self._jobs.items() if (kept.listed or now + 1) <= now)
-        nudged = []
-        for _, id_ in due[:most]:
-            kept = self._jobs[id_]
-            if kept.state is JobState.OPENING:
-                kept.look, kept.sent = kept.look or kept.sent, False
-            if kept.state is not JobState.QUEUED:
-                kept.move(JobState.QUEUED, now)
-            kept.listed = now + NUDGE_AGAIN_MS
-            nudged.append((id_, kept.job.lane))
-        return nudged
+        assert every_ms >= 0
+        due = sorted((kept.due or 0, id_) for id_, kept in self._jobs.items() if kept.state is JobState.RETRYING)
+        ids = [(Reason.DUE, id_) for due_at, id_ in due if due_at <= self._clock()][-most:]
+        held = sorted((kept.claimed, id_) for id_, kept in self._jobs.items() if kept.state is JobState.OPENING)
+        ids += [(Reason.DEAD, id_) for _, id_ in held if self._is_dead(self._jobs[id_].worker)]
+        for lane in (Lane.URGENT, Lane.BULK):
+            ids += [(Reason.LOST, id_) for id_ in self._lost(lane, most)]
+        return [Stray(reason, self._named(self._jobs[id_]), self._evidence(reason, id_)) for reason, id_ in ids]
+
+    def requeue(self, strays: Sequence[Stray]) -> int:
+        return sum(self._requeue(stray) for stray in reversed(strays))
+
+    def _requeue(self, stray: Stray) -> bool:
+        kept = self._jobs.get(stray.job.id)
+        if kept is None or stray.evidence != self._evidence(stray.reason, stray.job.id):
+            return False
+        if stray.reason is not Reason.LOST:
+            kept.move(JobState.QUEUED, self._clock())
+            kept.due = None
+            kept.rest(look=kept.sent)
+        self._to_head(kept)
+        return True
+
+    def _evidence(self, reason: Reason, id_: str) -> str:
+        kept = self._jobs[id_]
+        if reason is Reason.DUE:
+            return "due" if kept.state is JobState.RETRYING and (kept.due or 0) <= self._clock() else "not due"
+        if reason is Reason.DEAD:
+            return f"{kept.token}" if kept.state is JobState.OPENING and self._is_dead(kept.worker) else "alive"
+        return f"{kept.message}" if kept.state is JobState.QUEUED else "not queued"
+
+    def _is_watched(self) -> bool:
+        return self._beaten is not None and 0 <= self._clock() - self._beaten <= BREAK_MS
+
+    def _is_dead(self, worker: str) -> bool:
+        heard, now = self._heard.get(worker), self._clock()
+        if heard is None:
+            return True
+        if not self._is_watched():
+            return False
+        silent_since = heard if heard <= now else self._watched_since
+        return max(silent_since, self._watched_since) <= now - DEAD_MS
+
+    def _lost(self, lane: Lane, most: int) -> list[str]:
+        now, mark = self._clock(), self._marks.get(lane)
+        if not self.lines[lane] or (mark and 0 <= now - mark.at < LOST_MS):
+            return []
+        standing = set(self.queues[lane])
+        line = [self._message_of(id_) for id_ in self.lines[lane]]
+        gone = list(takewhile(lambda message: message not in standing, line))
+        was = mark.gone if mark and mark.at <= now else []
+        found = [id_ for id_, message in was if (id_, message) in gone][-most:]
+        if len(found) < most:
+            self._marks[lane] = _Mark(now, gone)
+        return found
+
+    def _message_of(self, id_: str) -> tuple[str, int]:
+        return id_, self._jobs[id_].message
+
+    # --- people ---
+
+    def record(self, job_id: str) -> Record | None:
+        kept = self._jobs.get(job_id)
+        if kept is None:
+            return None
+        return Record(
+            job=self._named(kept),
+            state=kept.state,
+            batches=tuple(kept.batches),
+            attempts=kept.attempts,
+            created_at=kept.created / 1000,
+            updated_at=kept.updated / 1000,
+            due_at=_seconds(kept.due),
+            first_failed_at=_seconds(kept.first),
+            finished_at=_seconds(kept.finished),
+            room=kept.room,
+            request_id=kept.request_id,
+            code=kept.code,
+            message=kept.said,
+            hint=kept.hint,
+            status=kept.status,
+            worker=kept.worker,
+        )
+
+    def replay(self, jobs: Sequence[WarRoomJob]) -> list[bool]:
+        return [self._if_failed(job.id, self._again) for job in jobs]
+
+    def drop(self, job_ids: Sequence[str]) -> list[bool]:
+        return [self._if_failed(id_, lambda kept: self._finish(kept, JobState.CANCELLED)) for id_ in job_ids]
+
+    def cancel(self, job_ids: Sequence[str]) -> list[JobState | None]:
+        return [self._cancel(self._jobs.get(id_)) for id_ in job_ids]
+
+    def _cancel(self, kept: _Kept | None) -> JobState | None:
+        if kept is None:
+            return None
+        waits = kept.state in {JobState.QUEUED, JobState.RETRYING}
+        if waits or (kept.state is JobState.OPENING and not kept.began):
+            self._finish(kept, JobState.CANCELLED)
+            kept.token = None
+        return kept.state
+
+    def _if_failed(self, id_: str, do: Callable[[_Kept], None]) -> bool:
+        kept = self._jobs.get(id_)
+        if kept is None or kept.state is not JobState.FAILED:
+            return False
+        do(kept)
+        return True
 
     def progress(self) -> Progress:
         states = Counter(kept.state for kept in self._jobs.values())
@@ -221,32 +364,91 @@ class FakeLedger:
         states = Counter(kept.state for kept in self._jobs.values() if name in kept.batches)
         return Progress({state: states[state] for state in JobState})
 
+    # --- inside ---
+
+    def _create(self, job: WarRoomJob, batch: str | None) -> _Kept:
+        now = self._clock()
+        self._jobs[job.id] = _Kept(job, now, now, batches=[batch] if batch else [])
+        return self._jobs[job.id]
+
+    def _named(self, kept: _Kept) -> WarRoomJob:
+        return kept.job.model_copy(update={"batch": kept.batches[0] if kept.batches else None})
+
+    def _again(self, kept: _Kept) -> None:
+        kept.move(JobState.QUEUED, self._clock())
+        kept.attempts, kept.token, kept.finished, kept.due = 0, None, None, None
+        kept.forget_error()
+        self._to_tail(kept)
+
+    def _hurry(self, kept: _Kept) -> None:
+        queued = kept.state is JobState.QUEUED
+        self._leave_line(kept)
+        kept.job = kept.job.model_copy(update={"lane": Lane.URGENT})
+        if queued:
+            self._to_tail(kept)
+
+    def _to_tail(self, kept: _Kept) -> None:
+        self._put(kept, len(self.lines[kept.job.lane]), len(self.queues[kept.job.lane]))
+
+    def _to_head(self, kept: _Kept) -> None:
+        self._leave_line(kept)
+        self._put(kept, 0, 0)
+
+    def _put(self, kept: _Kept, in_line: int, in_queue: int) -> None:
+        kept.message = next(self._numbers)
+        self.lines[kept.job.lane].insert(in_line, kept.job.id)
+        self.queues[kept.job.lane].insert(in_queue, (kept.job.id, kept.message))
+
+    def _leave_line(self, kept: _Kept) -> None:
+        for line in self.lines.values():
+            if kept.job.id in line:
+                line.remove(kept.job.id)
+
     def _finish(self, kept: _Kept, state: JobState) -> None:
+        self._leave_line(kept)
         kept.move(state, self._clock())
-        kept.finished, kept.due, kept.listed = self._clock(), None, None
+        kept.finished, kept.due = self._clock(), None
+        kept.rest()
 
     def _held(self, claim: Claim) -> _Kept | None:
-        kept = self._jobs.get(claim.job_id)
+        kept = self._jobs.get(claim.job.id)
         return kept if kept and kept.state is JobState.OPENING and kept.token == claim.token else None
 
     def _did(self, claim: Claim, state: JobState) -> bool:
-        kept = self._jobs.get(claim.job_id)
+        kept = self._jobs.get(claim.job.id)
         return kept is not None and kept.token == claim.token and kept.state is state
 
 
-def _set_error(kept: _Kept, error: FlashdutyError) -> None:
-    kept.code, kept.message, kept.hint = error.code, str(error), error.hint
-    kept.request_id, kept.status = error.request_id, error.status
+def a_job_like(job: WarRoomJob) -> WarRoomJob:
+    """The job of that key, and nothing else of it."""
+    return WarRoomJob(account=job.account, incident_id=job.incident_id, integration_id=job.integration_id)
+
+
+def _seconds(ms: int | None) -> float | None:
+    return None if ms is None else ms / 1000
+
+
+@dataclass(frozen=True)
+class Told:
+    """What was told about the call of a slot: the error's code, or `well`, or `answered`."""
+
+    slot: str
+    how: str
 
 
 class FakeSlots:
-    """Gives a slot at once, unless the script says otherwise: an exception is raised, a function called first."""
+    """Gives a slot at once, unless the script says otherwise: an exception is raised, a function called first.
 
-    def __init__(self, *script: Exception | Callable[[], None] | None) -> None:
+    `health` is what every error makes of the account.
+    """
+
+    def __init__(self, *script: Exception | Callable[[], None] | None, health: Health = Health()) -> None:  # noqa: B008
         self._script = deque(script)
+        self.health = health
         self.taken: list[Lane] = []
         self.given_back: list[str] = []
-        self.pauses: list[float | None] = []
+        self.pauses: list[tuple[str, float | None]] = []
+        self.told: list[Told] = []
         self.late: set[str] = set()
 
     def expect(self, *script: Exception | Callable[[], None] | None) -> None:
@@ -260,7 +462,7 @@ class FakeSlots:
         if step is not None:
             step()
         self.taken.append(lane)
-        return Slot(f"slot {len(self.taken)}", 0.25)
+        return Slot(f"slot {len(self.taken)}", 0.25, came_at=100.0 * len(self.taken))
 
     def in_time(self, slot: Slot) -> bool:
         return slot.receipt not in self.late
@@ -268,9 +470,13 @@ class FakeSlots:
     def give_back(self, slot: Slot) -> None:
         self.given_back.append(slot.receipt)
 
-    def pause(self, retry_after_s: float | None) -> float:
-        self.pauses.append(retry_after_s)
+    def pause(self, slot: Slot, retry_after_s: float | None) -> float:
+        self.pauses.append((slot.receipt, retry_after_s))
         return retry_after_s or 1.0
+
+    def report(self, slot: Slot, error: FlashdutyError | None = None, *, done: bool = True) -> Health:
+        self.told.append(Told(slot.receipt, error.code if error else "well" if done else "answered"))
+        return self.health if error else Health()
 
 
 Answer = object
@@ -283,11 +489,13 @@ class FakeApi:
     def __init__(self, *script: tuple[str, Answer]) -> None:
         self._script = deque(script)
         self.calls: list[str] = []
+        self.fences: list[float] = []
 
     def expect(self, *script: tuple[str, Answer]) -> None:
         self._script.extend(script)
 
-    def create(self, job: WarRoomJob) -> Reply[WarRoom]:
+    def create(self, job: WarRoomJob, *, fence_at: float) -> Reply[WarRoom]:
+        self.fences.append(fence_at)
         room = self._next("create", job.id)
         assert isinstance(room, WarRoom)
         return Reply(room, "req-create", 0.5)
@@ -326,7 +534,9 @@ class FakeBucket:
         self._pause_left_s = pause_left_s
         self.asked: list[tuple[Lane, bool]] = []
         self.refunded: list[str] = []
-        self.penalties: list[float | None] = []
+        self.penalties: list[tuple[float | None, str]] = []
+        self.healths: deque[Health] = deque()
+        self.reports: list[tuple[Sign, float, FlashdutyError | None]] = []
 
     def acquire(self, lane: Lane, *, ticket: bool = False) -> Reserved | NotYet:
         self.asked.append((lane, ticket))
@@ -336,6 +546,10 @@ class FakeBucket:
         self.refunded.append(receipt)
         return True
 
-    def penalty(self, retry_after_s: float | None) -> float:
-        self.penalties.append(retry_after_s)
+    def penalty(self, retry_after_s: float | None, receipt: str) -> float:
+        self.penalties.append((retry_after_s, receipt))
         return self._pause_left_s
+
+    def report(self, sign: Sign, age_s: float, error: FlashdutyError | None) -> Health:
+        self.reports.append((sign, age_s, error))
+        return self.healths.popleft()

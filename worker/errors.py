@@ -227,7 +227,7 @@ def error_for(code: str, status: int) -> type[FlashdutyError]:
         return known.error
     if status == 429:  # noqa: PLR2004
         return RateLimited
-    if status in {401, 402}:
+    if status in {401, 402, 405}:
         return AccountRefused
     if status == 403:  # noqa: PLR2004
         return AccessDenied

@@ -24,9 +24,17 @@ REMEMBER_S: Final = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A job in hand. `sent`: its creating call went out. `ending`: its end is being written to the ledger."""
+    """A job in hand.
+
+    Args:
+        claim: the right to work on it.
+        began: its attempt has begun.
+        sent: its creating call went out.
+        ending: its end is being written to the ledger.
+    """
 
     claim: Claim
+    began: bool = False
     sent: bool = False
     ending: bool = False
 
@@ -62,7 +70,7 @@ class Hands:
 
     def sent(self, claim: Claim, *, sent: bool) -> None:
         """Its attempt begins."""
-        self._change(claim, lambda held: replace(held, sent=sent))
+        self._change(claim, lambda held: replace(held, began=True, sent=sent))
 
     def ending(self, claim: Claim) -> None:
         """Its end is on the way to the ledger."""

@@ -162,9 +162,10 @@ class Ledger:
         held, rooms = self._hands.all()
         fields: list[str | int] = [worker, len(held)]
         for one in held:
-            job, sent, ending = one.claim.job, "1" if one.sent else "", "1" if one.ending else ""
-            fields += (_short(job.id), one.claim.token, one.claim.attempt, sent, ending, *_request(job))
-            fields.append(job.batch or "")
+            job, attempts = one.claim.job, one.claim.attempt if one.began else one.claim.attempt - 1
+            fields += (_short(job.id), one.claim.token, attempts)
+            fields += ("1" if yes else "" for yes in (one.began, one.sent, one.ending))
+            fields += (*_request(job), job.batch or "")
         for ended in rooms:
             room = ended.room
             fields += (_short(ended.claim.job.id), ended.claim.token, ended.state.value)

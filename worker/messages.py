@@ -78,6 +78,7 @@ def nudge(job: WarRoomJob) -> str:
                 "replaced_task_nesting": 0,
                 "stamped_headers": None,
                 "stamps": {},
+                "place": 0,  # the ledger writes the job's place in line here
             },
             "properties": {
                 "correlation_id": job.id,

@@ -1,4 +1,4 @@
-"""The ledger against its independent twin: random histories, the same replies, records and counters."""
+"""The ledger against its independent twin: random histories, the same replies, records, lines and counters."""
 
 from __future__ import annotations
 
@@ -9,87 +9,109 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.desk import Desk, audit, real_desk
 from tests.fakes import A_ROOM, Clock, FakeLedger, a_job
 from worker.errors import OutcomeUnknown, RequestRefused
-from worker.jobs import JobState, Lane
-from worker.ledger import LEASE_MS, Ledger
-from worker.records import Claim, Progress
+from worker.jobs import JobState, Lane, WarRoomJob
+from worker.ledger import DEAD_MS, LOST_MS, Ledger
+from worker.records import Claim, Progress, Stray
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from worker.redis_store import RedisStore
 
-IDS: Final = [a_job(n).id for n in (1, 2)]
+JOBS: Final = 3
+IDS: Final = [a_job(n).id for n in range(1, JOBS + 1)]
 BATCHES: Final = [None, "b1", "b2"]
+WORKERS: Final = ["w1", "w2", "w3"]
 TIMEOUT: Final = OutcomeUnknown("no answer", code="Timeout", request_id="r1", status=502)
 REFUSED: Final = RequestRefused("no", code="ResourceNotFound", hint="look")
 
-number = st.integers(1, 2)
+number = st.integers(1, JOBS)
+lane = st.sampled_from(Lane)
+worker = st.sampled_from(WORKERS)
 job = st.builds(
-    lambda n, lane, members, observers: a_job(n, lane=lane, member_ids=members, add_observers=observers),
+    lambda n, lane, members, observers, batch: a_job(
+        n, lane=lane, member_ids=members, add_observers=observers, batch=batch
+    ),
     number,
-    st.sampled_from(Lane),
+    lane,
     st.sampled_from([(), (1,), (2, 3)]),
     st.booleans(),
+    st.sampled_from(BATCHES),
 )
-enqueue = st.tuples(st.just("enqueue"), st.lists(job, min_size=1, max_size=3), st.sampled_from(BATCHES))
-claim = st.tuples(st.just("claim"), number)
+jobs = st.lists(job, min_size=1, max_size=4)
+enqueue = st.tuples(st.just("enqueue"), jobs, st.sampled_from(BATCHES))
+claim = st.tuples(st.just("claim"), job, worker)  # a message from nowhere: foreign, or an old copy
+take = st.tuples(st.just("take"), lane, worker)  # pops and claims, as a worker does
+pop = st.tuples(st.just("pop"), lane)  # pops and dies
 back = st.integers(0, 2)  # of the claims: the last, or one of those before it
 write = st.one_of(
-    st.tuples(st.sampled_from(["mark_sent", "release", "found", "opened", "failed"]), back),
-    st.tuples(st.just("retry"), back, st.sampled_from([0.0, 0.5, 60.0]), st.booleans()),
+    st.tuples(st.sampled_from(["found", "opened", "failed"]), back),
+    st.tuples(st.sampled_from(["begin", "release"]), back, st.booleans()),
+    st.tuples(st.just("retry"), back, st.sampled_from([0.0, 0.5, 60.0]), st.booleans(), st.booleans()),
 )
-take_due = st.tuples(st.just("take_due"), st.integers(1, 2))
-forward = st.tuples(st.just("forward"), st.sampled_from([LEASE_MS / 1000, 60.0, LEASE_MS / 1000 - 0.001, 0.5, 0.001]))
-anything = st.one_of(enqueue, claim, write, take_due, forward)
-
-
-def ways(n: int) -> st.SearchStrategy[tuple[tuple[object, ...], ...]]:
-    """Ways that job `n` goes: with steps of pure chance most of a history would be refusals."""
-    mine = st.just(("claim", n))
-    return st.one_of(
-        st.tuples(mine, write),
-        st.tuples(forward, take_due, mine, write),
-        st.tuples(mine, forward, mine, write),
-        st.tuples(mine, forward, take_due, mine, anything),
-        st.tuples(enqueue, mine, write, enqueue),
-        st.tuples(anything),
-    )
-
-
-history = st.lists(number.flatmap(ways), min_size=3, max_size=8).map(
-    lambda parts: [step for way in parts for step in way]
+recover = st.tuples(st.sampled_from(["recover", "recover", "recover_twice"]), st.integers(1, 3))
+beat = st.tuples(st.sampled_from(["beat", "beat", "goodbye"]), worker)
+forward = st.tuples(
+    st.just("forward"), st.sampled_from([2.0, 5.0, DEAD_MS / 1000, LOST_MS / 1000 - 0.001, 60.0, 0.001, -3.0, -60.0])
 )
+watch = st.tuples(st.just("watch"), st.sets(worker, max_size=2))
+people = st.tuples(st.sampled_from(["replay", "drop", "cancel"]), st.lists(number, min_size=1, max_size=3))
+anything = st.one_of(enqueue, claim, take, pop, write, recover, beat, forward, watch, people)
+
+
+ways = st.one_of(  # with steps of pure chance most of a history would be refusals
+    st.tuples(take, st.tuples(st.just("begin"), st.just(0), st.booleans()), write),
+    st.tuples(take, write, forward, recover),
+    st.tuples(take, write, watch, recover, take, write),
+    st.tuples(pop, recover, watch, recover, take),
+    st.tuples(take, enqueue, write, recover),
+    st.tuples(take, st.tuples(st.just("failed"), st.just(0)), people, anything),
+    st.tuples(take, people, write, enqueue),
+    st.tuples(anything),
+)
+history = st.lists(ways, min_size=3, max_size=8).map(lambda parts: [step for way in parts for step in way])
 
 
 @dataclass
 class Pair:
     """Both ledgers on one clock, and every claim that either gave: a late writer may come with any of them."""
 
-    real: Ledger
-    fake: FakeLedger
+    real: Desk
+    fake: Desk
     clock: Clock
-    forget_lock: Callable[[], object]
+    store: RedisStore
     claims: list[tuple[Claim, Claim]] = field(default_factory=list)
 
     def do(self, command: str, *args: object) -> None:
         getattr(self, f"_{command}")(*args)
-        self._same_state()
+        self.same_state()
 
-    def _enqueue(self, jobs: list[object], batch: str | None) -> None:
-        assert self.real.enqueue(jobs, batch) == self.fake.enqueue(jobs, batch)  # type: ignore[arg-type]
+    def _enqueue(self, jobs: list[WarRoomJob], batch: str | None) -> None:
+        assert self.real.ledger.enqueue(jobs, batch) == self.fake.ledger.enqueue(jobs, batch)
 
-    def _claim(self, n: int) -> None:
-        real, fake = self.real.claim(IDS[n - 1], "w"), self.fake.claim(IDS[n - 1], "w")
+    def _take(self, lane: Lane, worker: str) -> None:
+        popped = self._pop(lane)
+        if popped is not None:
+            self._claim(a_job(IDS.index(popped) + 1, lane=lane), worker)
+
+    def _pop(self, lane: Lane) -> str | None:
+        popped = self.real.pop(lane)
+        assert popped == self.fake.pop(lane)
+        return popped
+
+    def _claim(self, job: WarRoomJob, worker: str) -> None:
+        real, fake = self.real.ledger.claim(job, worker), self.fake.ledger.claim(job, worker)
         if isinstance(real, Claim) and isinstance(fake, Claim):
-            assert (real.attempt, real.look_first) == (fake.attempt, fake.look_first)
+            assert _without_token(real) == _without_token(fake)
             self.claims.append((real, fake))
         else:
             assert real == fake
 
-    def _mark_sent(self, back: int) -> None:
-        self._with_claim(back, lambda ledger, claim: ledger.mark_sent(claim))
+    def _begin(self, back: int, sent: bool) -> None:  # noqa: FBT001
+        self._with_claim(back, lambda ledger, claim: ledger.begin(claim, sent=sent))
 
     def _found(self, back: int) -> None:
         self._with_claim(back, lambda ledger, claim: ledger.has_room(claim, JobState.FOUND, A_ROOM, "r2"))
@@ -100,30 +122,93 @@ class Pair:
     def _failed(self, back: int) -> None:
         self._with_claim(back, lambda ledger, claim: ledger.failed(claim, REFUSED, "refused"))
 
-    def _release(self, back: int) -> None:
-        self._with_claim(back, lambda ledger, claim: ledger.release(claim))
+    def _release(self, back: int, look: bool) -> None:  # noqa: FBT001
+        self._with_claim(back, lambda ledger, claim: ledger.release(claim, look_first=look))
 
-    def _retry(self, back: int, delay_s: float, look: bool) -> None:  # noqa: FBT001
-        self._with_claim(back, lambda ledger, claim: ledger.retry(claim, TIMEOUT, delay_s, look_first=look))
+    def _retry(self, back: int, delay_s: float, look: bool, spent: bool) -> None:  # noqa: FBT001
+        self._with_claim(
+            back, lambda ledger, claim: ledger.retry(claim, TIMEOUT, delay_s, look_first=look, spent=spent)
+        )
 
-    def _take_due(self, most: int) -> None:
-        self.forget_lock()
-        assert self.real.take_due(most, 1000) == self.fake.take_due(most)
+    def _recover(self, most: int, times: int = 1) -> None:
+        strays = self.real.strays(most), self.fake.strays(most)
+        assert list(map(_without_evidence, strays[0])) == list(map(_without_evidence, strays[1]))
+        for _ in range(times):
+            assert self.real.ledger.requeue(strays[0]) == self.fake.ledger.requeue(strays[1])
+
+    def _recover_twice(self, most: int) -> None:
+        self._recover(most, times=2)
+
+    def _beat(self, worker: str) -> None:
+        for desk in (self.real, self.fake):
+            desk.ledger.beat(worker)
+
+    def _goodbye(self, worker: str) -> None:
+        for desk in (self.real, self.fake):
+            desk.ledger.goodbye(worker)
 
     def _forward(self, seconds: float) -> None:
         self.clock.forward(seconds)
 
+    def _watch(self, workers: set[str]) -> None:
+        """Long enough for the others to be dead and for what is gone to be lost."""
+        for _ in range(5):
+            self.clock.forward(2.0)
+            for worker in sorted(workers):
+                self._beat(worker)
+
+    def _replay(self, numbers: list[int]) -> None:
+        self._people(lambda ledger: ledger.replay([a_job(n) for n in numbers]))
+
+    def _drop(self, numbers: list[int]) -> None:
+        self._people(lambda ledger: ledger.drop([IDS[n - 1] for n in numbers]))
+
+    def _cancel(self, numbers: list[int]) -> None:
+        self._people(lambda ledger: ledger.cancel([IDS[n - 1] for n in numbers]))
+
+    def _people(self, do: Callable[[Ledger | FakeLedger], object]) -> None:
+        assert do(self.real.ledger) == do(self.fake.ledger)
+
     def _with_claim(self, back: int, call: Callable[[Ledger | FakeLedger, Claim], bool]) -> None:
         if self.claims:
             real, fake = self.claims[-1 - back % len(self.claims)]
-            assert call(self.real, real) == call(self.fake, fake)
+            assert call(self.real.ledger, real) == call(self.fake.ledger, fake)
 
-    def _same_state(self) -> None:
+    def same_state(self) -> None:
         for job_id in IDS:
-            assert self.real.record(job_id) == self.fake.record(job_id)
-        assert self.real.progress() == self.fake.progress()
-        for name in self.fake.batch_names:
-            assert _counts(self.real.batch(name)) == _counts(self.fake.batch(name)), name
+            assert self.real.ledger.record(job_id) == self.fake.ledger.record(job_id)
+        for lane in Lane:
+            assert self.real.line(lane) == self.fake.line(lane)
+            assert self.real.queue(lane) == self.fake.queue(lane)
+        assert self.real.ledger.progress() == self.fake.ledger.progress()
+        assert isinstance(self.fake.ledger, FakeLedger)
+        for name in self.fake.ledger.batch_names:
+            assert _counts(self.real.ledger.batch(name)) == _counts(self.fake.ledger.batch(name)), name
+        audit(self.store, popped=IDS)
+
+    def nothing_waits_for_ever(self) -> None:
+        """Whatever happened: a worker that lives on gets every job that is not finished."""
+        for _ in range(40):
+            self._forward(2.0)
+            self._beat("w4")
+            self._recover(JOBS)
+            for lane in Lane:
+                while popped := self._pop(lane):
+                    self._claim(a_job(IDS.index(popped) + 1), "w4")
+                    if self.claims and self.claims[-1][0].job.id == popped:
+                        self._opened(0)
+            if not self.real.ledger.progress().waiting:
+                break
+        self.same_state()
+        assert self.real.ledger.progress().waiting == 0
+
+
+def _without_token(claim: Claim) -> tuple[object, ...]:
+    return claim.job, claim.attempt, claim.look_first, claim.failing_s
+
+
+def _without_evidence(stray: Stray) -> tuple[object, ...]:
+    return stray.reason, stray.job
 
 
 def _counts(progress: Progress | None) -> dict[JobState, int]:
@@ -135,9 +220,8 @@ def _counts(progress: Progress | None) -> dict[JobState, int]:
 def pair(store: RedisStore) -> Callable[[], Pair]:
     def new() -> Pair:
         store.client.flushdb()
-        clock = Clock()
-        forget_lock = lambda: store.client.delete("warrooms:{acc}:nudged")  # noqa: E731
-        return Pair(Ledger(store, "acc", clock=clock), FakeLedger("acc", clock=clock), clock, forget_lock)
+        real = real_desk(store)
+        return Pair(real, Desk(FakeLedger("acc", clock=real.clock), real.clock), real.clock, store)
 
     return new
 
@@ -150,12 +234,11 @@ def pair(store: RedisStore) -> Callable[[], Pair]:
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(steps=history)
-def test_any_history_leaves_the_same_records_and_counters_in_both(
+def test_any_history_leaves_the_same_in_both_and_no_job_behind(
     pair: Callable[[], Pair], steps: list[tuple[str, object]]
 ) -> None:
     both = pair()
-    both.do("enqueue", [a_job(1), a_job(2)], "b1")
+    both.do("enqueue", [a_job(n) for n in range(1, JOBS + 1)], "b1")
     for command, *args in steps:
         both.do(command, *args)
-    for last in ("forward", LEASE_MS / 1000), ("take_due", 9), ("claim", 1), ("claim", 2):  # shows who looks first
-        both.do(*last)
+    both.nothing_waits_for_ever()

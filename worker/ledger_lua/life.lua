@@ -24,9 +24,15 @@ local function again(job, id, message) -- from a dead letter or a cancelled job
 end
 
 local function invite(job, id, members, observers)
-  if members ~= '' then
-    job.members = job.members == '' and members or (job.members .. ',' .. members)
-    redis.call('HSET', key(id), 'members', job.members)
+  local invited = job.members
+  for member in string.gmatch(members, '[^,]+') do
+    if not string.find(',' .. invited .. ',', ',' .. member .. ',', 1, true) then -- or it would grow with each enqueue
+      invited = invited == '' and member or (invited .. ',' .. member)
+    end
+  end
+  if invited ~= job.members then
+    job.members = invited
+    redis.call('HSET', key(id), 'members', invited)
   end
   if observers ~= '' then
     redis.call('HSET', key(id), 'observers', observers)

@@ -158,14 +158,21 @@ end
 
 -- A queued job gets its place and its message in one go. The two ends have places of their own, so that places and
 -- messages stay in the same order whatever is pushed where.
+-- A message says its place: an old copy of it, of a job that was cancelled and queued again say, has another.
+local function at_place(message, place)
+  return (string.gsub(message, '"place": 0', '"place": ' .. whole(place), 1))
+end
+
 local function to_tail(job, id, message)
-  redis.call('ZADD', LINE[job.lane], redis.call('HINCRBY', WATCH, 'last', 1), id)
-  redis.call('LPUSH', QUEUE[job.lane], message)
+  local place = redis.call('HINCRBY', WATCH, 'last', 1)
+  redis.call('ZADD', LINE[job.lane], place, id)
+  redis.call('LPUSH', QUEUE[job.lane], at_place(message, place))
 end
 
 local function to_head(job, id, message)
-  redis.call('ZADD', LINE[job.lane], redis.call('HINCRBY', WATCH, 'first', -1), id)
-  redis.call('RPUSH', QUEUE[job.lane], message)
+  local place = redis.call('HINCRBY', WATCH, 'first', -1)
+  redis.call('ZADD', LINE[job.lane], place, id)
+  redis.call('RPUSH', QUEUE[job.lane], at_place(message, place))
 end
 
 local function put_aside(job, id, due)

@@ -22,22 +22,29 @@ local function beat(worker)
 end
 
 local function dead(worker)
-  local last = redis.call('ZSCORE', WORKERS, worker)
+  local last = tonumber(redis.call('ZSCORE', WORKERS, worker))
   if not last then
     return true -- it said goodbye, or it was nobody
   end
-  local since = tonumber(redis.call('HGET', WATCH, 'since')) or now
-  return tonumber(last) <= now - dead_after and since <= now - dead_after
+  local seen = redis.call('HMGET', WATCH, 'beat', 'since')
+  local beaten, since = tonumber(seen[1]), tonumber(seen[2])
+  if not beaten or not since or now < beaten or now - beaten > BREAK_MS then
+    return false -- a break that no beat has ended yet: nobody watches
+  end
+  if last > now then
+    last = since -- the clock was set back: it was heard before that
+  end
+  return last <= now - dead_after and since <= now - dead_after
 end
 
 -- A crash may have undone the last moments: what was claimed, sent or finished then reads as if it never was. So the
 -- jobs that can have been sent in them are put aside until the calls of those moments are over, and look first.
 local function after_restart()
   for _, lane in ipairs(LANES) do
-    for _, id in ipairs(redis.call('ZRANGE', LINE[lane], 0, suspects - 1)) do
+    for at, id in ipairs(redis.call('ZRANGE', LINE[lane], 0, suspects - 1)) do
       local job = load(id)
       if job then
-        put_aside(job, id, now + dead_after)
+        put_aside(job, id, now + dead_after + at - 1) -- a ms apart, so they keep their order
         redis.call('HSET', key(id), 'look', '1', 'code', 'RedisRestarted',
           'message', 'Redis was restarted: this job may have been sent just before')
       else
@@ -47,9 +54,10 @@ local function after_restart()
     redis.call('HDEL', WATCH, lane .. '.mark', lane .. '.first', lane .. '.at')
   end
   local soon = redis.call('ZRANGEBYSCORE', RETRIES, '-inf', whole(now + dead_after), 'LIMIT', 0, suspects)
-  for _, id in ipairs(soon) do
-    redis.call('HSET', key(id), 'look', '1', 'due', whole(now + dead_after))
-    redis.call('ZADD', RETRIES, whole(now + dead_after), id)
+  for at, id in ipairs(soon) do
+    local due = whole(now + dead_after + at - 1)
+    redis.call('HSET', key(id), 'look', '1', 'due', due)
+    redis.call('ZADD', RETRIES, due, id)
   end
   for _, id in ipairs(redis.call('ZRANGE', CLAIMS, 0, -1)) do
     redis.call('HSET', key(id), 'look', '1')
@@ -67,21 +75,21 @@ if known_run ~= run then
 end
 
 -- After a restart each worker says what it has in its hands, how its last calls ended, and the ledger takes its word.
---   ARGV[9] how many, then per job in its hands: id, token, attempt, sent '1' or '', ending '1' or '' (its end is being
+--   ARGV[8] how many, then per job in its hands: id, token, attempts, began, sent, ending '1' or '' (its end is being
 --   written: keep the claim if there is one), lane, members, observers, batch; then per room: id, token, state, chat_id,
 --   chat_name, share_link, request_id
 local function reconcile(worker, held_jobs)
-  local mine, at = {}, 10
+  local mine, at = {}, 9
   for _ = 1, held_jobs do
-    local id, token, attempt, sent, ending, lane, members, observers, batch = unpack(ARGV, at, at + 8)
-    at = at + 9
+    local id, token, attempts, began, sent, ending, lane, members, observers, batch = unpack(ARGV, at, at + 9)
+    at = at + 10
     mine[token] = true
     local job = load(id)
     if ending ~= '1' then
       job = job or create(id, lane, members, observers, batch)
       if job.state == 'queued' or job.state == 'retrying' then
         hold(job, id, token, worker)
-        redis.call('HSET', key(id), 'attempts', attempt, 'began', sent, 'sent', sent, 'look', '1')
+        redis.call('HSET', key(id), 'attempts', attempts, 'began', began, 'sent', sent, 'look', '1')
       end
     end
   end
@@ -103,6 +111,15 @@ local function reconcile(worker, held_jobs)
   end
 end
 
+-- What is queued again goes to the head. So of many the last ones come first, and the order is right in the end.
+local function reversed(ids)
+  local other = {}
+  for at = #ids, 1, -1 do
+    other[#other + 1] = ids[at]
+  end
+  return other
+end
+
 -- The place of the first message in the list that has one; all that stands before it has left the list.
 local function head_of(lane)
   local place
@@ -111,9 +128,9 @@ local function head_of(lane)
     local ok, message = pcall(cjson.decode, text)
     local id = ok and type(message) == 'table' and type(message.headers) == 'table' and message.headers.id
     if type(id) == 'string' then
-      local score = redis.call('ZSCORE', LINE[lane], string.match(id, '^[^.]*%.(.*)$') or '')
-      if score and (not place or tonumber(score) < place) then
-        place = tonumber(score)
+      local score = tonumber(redis.call('ZSCORE', LINE[lane], string.match(id, '^[^.]*%.(.*)$') or ''))
+      if score and score == tonumber(message.headers.place) and (not place or score < place) then
+        place = score
       end
     end
   end
@@ -136,7 +153,10 @@ local function lost(lane, most)
   end
   local found = {}
   if was[1] and since and since <= now then
-    found = redis.call('ZRANGEBYSCORE', LINE[lane], was[2], '(' .. was[1], 'LIMIT', 0, most)
+    found = redis.call('ZREVRANGEBYSCORE', LINE[lane], '(' .. was[1], was[2], 'LIMIT', 0, most)
+    if #found == most then
+      return reversed(found) -- there may be more: the next look goes on from the same mark
+    end
   end
   local head = head_of(lane)
   local first = tonumber(redis.call('HGET', WATCH, 'first')) or 0
@@ -147,7 +167,7 @@ local function lost(lane, most)
   else
     redis.call('HDEL', WATCH, lane .. '.mark', lane .. '.first', lane .. '.at')
   end
-  return found
+  return reversed(found)
 end
 
 -- What must be queued again; changes nothing of it yet, since only the caller can write messages. Per job: reason,
@@ -162,7 +182,7 @@ local function strays(lock, most)
       reply[#reply + 1] = part
     end
   end
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', RETRIES, '-inf', whole(now), 'LIMIT', 0, most)) do
+  for _, id in ipairs(reversed(redis.call('ZREVRANGEBYSCORE', RETRIES, whole(now), '-inf', 'LIMIT', 0, most))) do
     local job = load(id)
     if job and job.state == 'retrying' then
       add('due', id, '', job)
@@ -188,7 +208,11 @@ local function strays(lock, most)
       end
     end
   end
-  redis.call('ZREMRANGEBYSCORE', WORKERS, '-inf', whole(now - 360 * dead_after))
+  for _, worker in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '-inf', whole(now - 360 * dead_after))) do
+    if dead(worker) then -- and not only unheard because nobody was
+      redis.call('ZREM', WORKERS, worker)
+    end
+  end
   return reply
 end
 
