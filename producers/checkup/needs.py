@@ -37,6 +37,8 @@ ZREM {retries} m
 ZRANGE {retries} 0 1
 ZSCORE {retries} m
 ZCARD {retries}
+ZRANGE {retries} 0 1 BYSCORE LIMIT 0 1 WITHSCORES
+ZREVRANGE {retries} 0 1
 ZRANGEBYSCORE {retries} -inf 1 LIMIT 0 1
 ZREMRANGEBYSCORE {retries} -inf 0
 SET {nudged} v NX PX 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from worker import errors
 from worker.errors import (
     API_CODES,
+    OWN_CODES,
     SUCCESS_CODES,
     AccessDenied,
     AccountRefused,
@@ -69,6 +71,16 @@ LEAVES = [leaf for leaf in family(FlashdutyError) if not leaf.__subclasses__()]
 def test_the_table_has_exactly_the_20_codes_of_the_api() -> None:
     assert len(CODES) == 20
     assert {code: row.status for code, row in API_CODES.items()} == CODES
+
+
+def test_the_codes_of_our_own_are_those_in_the_sources() -> None:
+    worker = Path(errors.__file__).parent
+    python = "\n".join(file.read_text(encoding="utf-8") for file in worker.rglob("*.py"))
+    lua = "\n".join(file.read_text(encoding="utf-8") for file in worker.rglob("*.lua"))
+    found = re.findall(r'code="(\w+)"|fail\.code or "(\w+)"|fail\.of\(\w+, "(\w+)"', python)
+    codes = {name for names in found for name in names if name} | set(re.findall(r"'code', '([A-Z]\w+)'", lua))
+    assert codes == OWN_CODES
+    assert not codes & API_CODES.keys()
 
 
 def test_only_ok_is_no_error() -> None:
