@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check format bench clean
+.PHONY: help demo up test check chaos format bench clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -25,11 +25,17 @@ check: $(STAMP) ## the whole gate: format, lint, types, import contracts, tests
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest
 
+MINUTES ?= 10
+SEED ?=
+
+chaos: $(STAMP) ## hurt everything for MINUTES (10) and count; SEED repeats a run
+	@$(BIN)/python -m tests.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
 format: $(STAMP) ## write the code as `check` wants it
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(STAMP) ## measure every number the project promises (half an hour); results in bench/out
+bench: $(STAMP) ## measure every number the project promises (an hour and a quarter); results in bench/out
 	$(BIN)/python bench/run.py --page docs/benchmarks.md
 
 clean: ## remove what the targets made

@@ -19,8 +19,9 @@ import redis
 
 from producers.queue import JobQueue
 from sandbox.stack import INTEGRATION_ID, embedded_redis
-from worker.celery_app import app, message_of
+from worker.celery_app import app
 from worker.jobs import WarRoomJob
+from worker.messages import arguments_of
 from worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def apply_async_loop(count: int) -> float:
     task = app.tasks["warrooms.open"]
     began = time.perf_counter()
     for job in jobs(count):
-        task.apply_async(kwargs=message_of(job), task_id=job.id, queue="warrooms.default")
+        task.apply_async(kwargs=arguments_of(job), task_id=job.id, queue="warrooms.default")
     return count / (time.perf_counter() - began)
 
 

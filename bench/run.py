@@ -2,7 +2,8 @@
 
     python bench/run.py [--page docs/benchmarks.md] [--only drain --only enqueue ...]
 
-About half an hour, most of it the five runs of 180 s; run it on a machine that does nothing else.
+About an hour and a quarter, most of it the five runs of 180 s, the outage of ten minutes and the kills; run it on a
+machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -43,6 +44,15 @@ def lowest(lines: list[dict[str, Any]], *names: str) -> float:
 
 def highest(lines: list[dict[str, Any]], name: str) -> float:
     return max(float(line[name]) for line in lines)
+
+
+def even(lines: list[dict[str, Any]]) -> bool:
+    """Whether every job has its one room."""
+    return all(
+        line["lost"] == line["failed"] == line["second_rooms"] == line["refusals"] == 0
+        and line["incidents_with_rooms"] == line["jobs"]
+        for line in lines
+    )
 
 
 PROMISES = (
@@ -112,13 +122,85 @@ PROMISES = (
         lambda r: f"{r[0]['rooms']} rooms, {r[0]['duplicates']} duplicates, {r[0]['cut']} cut, {r[0]['failed']} failed",
         lambda r: r[0]["rooms"] == r[0]["incidents"] == r[0]["incidents_with_rooms"] and r[0]["failed"] == 0,
     ),
+    Promise(
+        "200 kill -9 of workers over 20,000 jobs, the server creating and then cutting 5 % of the connections",
+        "0 lost, 0 second rooms",
+        "kills",
+        lambda r: (
+            "{lost} lost, {second_rooms} second rooms, {failed} failed; {kills} kills, {jobs:,} jobs, {cut} cut, "
+            "{seconds:.0f} s"
+        ).format(**r[0]),
+        lambda r: r[0]["kills"] >= 200 and r[0]["jobs"] >= 20_000 and even(r),
+    ),
+    Promise(
+        "kill -9 of a worker that holds jobs: until the last of them is opened by another",
+        "<= 20 s",
+        "takeover",
+        lambda r: f"worst {r[0]['worst_s']} s of {len(r[0]['seconds'])}, holding {min(r[0]['held'])} or more",
+        lambda r: r[0]["worst_s"] <= 20 and min(r[0]["held"]) > 0 and even(r),
+    ),
+    Promise(
+        "Valkey (AOF, fsync every second) dies under load (kill -9; and as without power), away for 5 s",
+        "calls again <= 5 s after it is back; 0 second rooms; lost: at most the last 2 s, and the producer is told",
+        "valkey_crash",
+        lambda r: "; ".join(
+            "{how}: {resumed_s} s, {second_rooms} second rooms, {refused} told, {missing} of {acknowledged} "
+            "acknowledged missing ({missing_older_than_2_s} older than 2 s, "
+            "{missing_though_on_disk} said to be on disk)".format(**x)
+            for x in r
+        ),
+        lambda r: highest(r, "resumed_s") <= 5 and highest(r, "missing_older_than_2_s") == 0 and even(r),
+    ),
+    Promise(
+        "every connection between a worker and Redis turns half-open under load",
+        "recovers <= 30 s",
+        "half_open",
+        lambda r: "calls again after {calls_again_s} s, all done after {all_done_s} s".format(**r[0]),
+        lambda r: r[0]["calls_again_s"] <= 30 and even(r),
+    ),
+    Promise(
+        "10 minutes of 5xx in the middle of a backlog of 2,000, real limits",
+        "0 dead letters, full speed within 30 s of recovery, 0 refused",
+        "outage",
+        lambda r: "; ".join(
+            "{mode}: {failed} dead letters, full speed after {full_speed_s} s, {refusals} refused, at most "
+            "{max_attempts} attempts, {calls_in_outage} calls meanwhile".format(**x)
+            for x in r
+        ),
+        lambda r: all(x["full_speed_s"] is not None and x["full_speed_s"] <= 30 for x in r) and even(r),
+    ),
+    Promise(
+        "app key revoked in the middle of a backlog of 2,000, restored after 2 minutes",
+        "0 dead letters, resumes by itself <= 60 s",
+        "revoked",
+        lambda r: (
+            "{failed} dead letters, resumed after {resumed_s} s, {calls_while_revoked} calls while revoked".format(
+                **r[0]
+            )
+        ),
+        lambda r: r[0]["resumed_s"] <= 60 and even(r),
+    ),
+    Promise(
+        "SIGTERM with 64 calls in flight at 1 s latency",
+        "exit <= 3 s after the last answer, 0 repeated calls",
+        "stop",
+        lambda r: f"{r[0]['worst_exit_s']} s, {r[0]['repeated']} repeated, {min(r[0]['in_flight'])} in flight",
+        lambda r: r[0]["worst_exit_s"] <= 3 and r[0]["repeated"] == 0 and even(r),
+    ),
+    Promise(
+        "slots around a penalty, worker kill, Valkey kill -9, power failure and failover, five server models",
+        "no window of any model exceeded: 0 refused",
+        "safety",
+        lambda r: "; ".join(f"{x['model']} {x['refusals']} of {x['arrivals']}" for x in r),
+        lambda r: highest(r, "refusals") == 0 and len(r) == len({x["model"] for x in r}) == 5,
+    ),
 )
 SCRIPTS = tuple(dict.fromkeys(promise.script for promise in PROMISES))
 
 
 def measure(script: str) -> list[dict[str, Any]]:
     print(f"... {script}", file=sys.stderr, flush=True)
-    command = [sys.executable, str(HERE / f"{script}.py")]
+    command = [sys.executable, "-m", f"bench.{script}"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=HERE.parent)
     return [json.loads(line) for line in done.stdout.splitlines()]
 

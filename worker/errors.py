@@ -192,6 +192,26 @@ API_CODES: Final[dict[str, ApiCode]] = {
 }
 """The 20 codes of the API (its OpenAPI, `ErrorCode`). `error.code` is the authoritative signal, the status is not."""
 
+OWN_CODES: Final = frozenset(
+    {
+        "BodyTooLarge",
+        "ClientFailed",
+        "ConnectionCut",
+        "Defect",
+        "NoAppKey",
+        "NoCode",
+        "NotConnected",
+        "NotJson",
+        "Redirected",
+        "RedisRestarted",
+        "RoomGone",
+        "Timeout",
+        "TooManyRequests",
+        "WorkerLost",
+    }
+)
+"""The codes of this program, for what the API never says."""
+
 SUCCESS_CODES: Final = frozenset({"", "0", "ok"})
 """`error.code` values that are no failure, lower case: some successes carry `{"code": "OK"}`."""
 
@@ -207,7 +227,7 @@ def error_for(code: str, status: int) -> type[FlashdutyError]:
         return known.error
     if status == 429:  # noqa: PLR2004
         return RateLimited
-    if status in {401, 402}:
+    if status in {401, 402, 405}:
         return AccountRefused
     if status == 403:  # noqa: PLR2004
         return AccessDenied

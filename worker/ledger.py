@@ -6,6 +6,7 @@ second step, and what gets lost between Redis and a worker's memory can be told 
 
 from __future__ import annotations
 
+import math
 import uuid
 from copy import copy
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
 PARTS: Final = tuple(f"ledger_lua/{part}" for part in ("record", "life", "rescue", "people", "dispatch"))
 
-DEAD_MS: Final = 10_000
-"""A worker that was silent for so long, while others were heard, is dead: five heartbeats."""
+DEAD_MS: Final = 8_000
+"""A worker that was silent for so long, while others were heard, is dead: four heartbeats, or two that had to wait."""
 
 LOST_MS: Final = 10_000
 """A message that left its queue so long ago, and whose job nobody claimed, is lost."""
@@ -218,16 +219,24 @@ class Ledger:
 
     def batches(self, most: int = 10) -> list[str]:
         """The names of the newest batches, newest first."""
-        return self._range("batches", 0, most)
+        call = self._store.client.zrange
+        return cast("list[str]", self._store.held(lambda: call(f"{self._base}:batches", 0, most - 1, desc=True)))
 
-    def dead_letters(self) -> Iterator[Record]:
-        """The jobs that failed, newest first, read as they are asked for."""
-        return self._pages("failed")
+    def dead_letters(self, *, oldest_first: bool = False) -> Iterator[Record]:
+        """The jobs that failed, newest first, read as they are asked for.
+
+        Oldest first ends with those that had failed when it began: who replays them as they come meets none twice.
+        """
+        newest = self._page("failed", "+inf", 0, 1, down=True) if oldest_first else []
+        return self._walk("failed", newest[0][1] if newest else math.inf, down=not oldest_first)
 
     def unfinished(self) -> Iterator[Record]:
-        """Every job that is not finished, read as they are asked for: in hands, retrying, urgent, bulk."""
+        """Every job that is not finished, read as they are asked for: in hands, retrying, urgent, bulk.
+
+        Workers go on meanwhile: a job that changes its place may come twice, or not at all.
+        """
         for place in ("claims", "retries", "line:urgent", "line:bulk"):
-            yield from self._pages(place)
+            yield from self._walk(place)
 
     def replay(self, jobs: Sequence[WarRoomJob]) -> list[bool]:
         """Queues dead letters at the end of their lines; for each whether it was one."""
@@ -266,11 +275,29 @@ class Ledger:
         self._hands.let_go(claim)
         return kept
 
-    def _pages(self, name: str) -> Iterator[Record]:
-        at = 0
-        while page := self._range(name, at, PAGE):
-            yield from (record for record in self._records(page) if record is not None)
-            at += PAGE
+    def _walk(self, name: str, last: float = math.inf, *, down: bool = False) -> Iterator[Record]:
+        """The jobs of a place in its order, up to the score `last`; what leaves it meanwhile moves no other one."""
+        at, here = ("+inf" if down else "-inf"), set[str]()  # the score reached, and who was met there
+        while page := self._page(name, at, len(here), PAGE, down=down):
+            fresh = [short for short, score in page if short not in here and score <= last]
+            yield from (record for record in self._records(fresh) if record is not None)
+            score = page[-1][1]
+            met = {short for short, its in page if its == score}
+            here = here | met if repr(score) == at else met
+            at = repr(score)
+            if not fresh:
+                return
+
+    def _page(self, name: str, at: str, met: int, most: int, *, down: bool) -> list[tuple[str, float]]:
+        """The next members and their scores from the score `at` on, of which `met` were seen."""
+
+        def read() -> object:
+            end = "-inf" if down else "+inf"
+            return self._store.client.zrange(
+                f"{self._base}:{name}", at, end, desc=down, byscore=True, offset=0, num=most + met, withscores=True
+            )
+
+        return [(str(short), float(score)) for short, score in cast("Any", self._store.held(read))]
 
     def _records(self, shorts: Sequence[str]) -> list[Record | None]:
         def read() -> object:
@@ -285,15 +312,6 @@ class Ledger:
 
     def _hash(self, key: str) -> dict[str, str]:
         return cast("dict[str, str]", self._store.held(lambda: self._store.client.hgetall(key)))
-
-    def _range(self, name: str, start: int, most: int) -> list[str]:
-        newest_first = name in {"failed", "batches"}
-
-        def read() -> object:
-            end = start + most - 1
-            return self._store.client.zrange(f"{self._base}:{name}", start, end, desc=newest_first)
-
-        return cast("list[str]", self._store.held(read))
 
     def _call(self, command: str, *args: str | int) -> Any:  # noqa: ANN401
         now = "" if self._clock is None else self._clock()
@@ -353,6 +371,8 @@ def _record(key: JobKey, stored: Mapping[str, str]) -> Record:
         batches=tuple(filter(None, batches.split(","))),
         attempts=int(stored.get("attempts", 0)),
         worker=stored.get("worker", ""),
+        began=stored.get("began") == "1",
+        look_first=stored.get("look") == "1",
         created_at=int(stored["created"]) / 1000,
         updated_at=int(stored["updated"]) / 1000,
         due_at=_time(stored.get("due")),

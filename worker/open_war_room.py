@@ -66,7 +66,7 @@ class Slots(Protocol):
     def take(self, lane: Lane, asked: Callable[[], None] = ...) -> Slot: ...  # noqa: D102
     def in_time(self, slot: Slot) -> bool: ...  # noqa: D102
     def give_back(self, slot: Slot) -> None: ...  # noqa: D102
-    def pause(self, retry_after_s: float | None) -> float: ...  # noqa: D102
+    def pause(self, slot: Slot, retry_after_s: float | None) -> float: ...  # noqa: D102
     def report(self, slot: Slot, error: FlashdutyError | None = ..., *, done: bool = ...) -> Health: ...  # noqa: D102
 
 
@@ -108,8 +108,9 @@ class _ClaimLost(Exception):
 class _CallFailed(Exception):
     """A call ended in an error, which was told to the account's health."""
 
-    def __init__(self, error: FlashdutyError, health: Health) -> None:
+    def __init__(self, slot: Slot, error: FlashdutyError, health: Health) -> None:
         super().__init__(str(error))
+        self.slot = slot
         self.error = error
         self.health = health
 
@@ -174,7 +175,7 @@ class OpenWarRoom:
             self._ledger.release(claim)
             return Report(Outcome.BACK_IN_LINE, claim.attempt)
         except _CallFailed as failed:
-            return self._settle(claim, slot, failed.error, failed.health)
+            return self._settle(claim, failed.slot, failed.error, failed.health)
         except WarroomsError:
             raise  # Redis is away for good: this worker ends, and whoever comes next looks first
         except Exception:
@@ -212,13 +213,16 @@ class OpenWarRoom:
         """One call; an error is told to the account's health here, a success by who knows what it is worth."""
         try:
             reply = call()
+        except NoMoreSlots:  # it has not left in time
+            self._slots.give_back(slot)
+            raise
         except FlashdutyError as error:
             ended = error
         except SettingsError as error:  # the key's file is gone, say: no call of the account can go out
             ended = AccountRefused(str(error), code="NoAppKey", hint="see to the app key; nothing has to be restarted")
         else:
             return reply
-        raise _CallFailed(ended, self._slots.report(slot, ended))
+        raise _CallFailed(slot, ended, self._slots.report(slot, ended))
 
     def _look(self, job: WarRoomJob, slot: Slot) -> tuple[WarRoom, str] | None:
         """The incident's living room and the request id, if it has one.
@@ -258,7 +262,7 @@ class OpenWarRoom:
 
     def _wait(self, claim: Claim, slot: Slot, error: FlashdutyError, *, look_first: bool = False) -> Report:
         """A 429 pauses the account for every worker, and costs this job no attempt."""
-        paused_s = self._slots.pause(error.retry_after_s)
+        paused_s = self._slots.pause(slot, error.retry_after_s)
         self._ledger.release(claim, look_first=look_first)
         return Report(Outcome.BACK_IN_LINE, claim.attempt, slot.waited_s, error, paused_s)
 
@@ -271,9 +275,9 @@ class OpenWarRoom:
             return Report(Outcome.BACK_IN_LINE, claim.attempt)
         except _CallFailed as failed:
             if failed.error.next_step is NextStep.WAIT:
-                return self._wait(claim, slot, failed.error, look_first=True)
+                return self._wait(claim, failed.slot, failed.error, look_first=True)
             unknown = OutcomeUnknown(f"{gone.message}; looking for it failed: {failed.error}", code=gone.code)
-            return self._settle(claim, slot, unknown, failed.health)
+            return self._settle(claim, failed.slot, unknown, failed.health)
         if found is not None:
             return self._has_room(claim, slot, JobState.FOUND, *found)
         if not self._ledger.failed(claim, gone, str(gone)):

@@ -65,7 +65,10 @@ class Stray:
 class Record:
     """A job as the ledger knows it; times in seconds since the epoch, None if it has not happened.
 
-    `worker` is the one that has it in hand, empty if none has.
+    Args:
+        worker: who has it in hand; empty if nobody has.
+        began: whether an attempt is under way; a job in hand may still wait for its slot.
+        look_first: whether an earlier call may have opened the room, so that the next attempt looks.
     """
 
     job: WarRoomJob
@@ -84,6 +87,8 @@ class Record:
     hint: str
     status: int | None
     worker: str = ""
+    began: bool = False
+    look_first: bool = False
 
 
 @dataclass(frozen=True, slots=True)

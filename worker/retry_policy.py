@@ -63,15 +63,18 @@ def decide(claim: Claim, error: FlashdutyError, health: Health, jitter: float) -
     """
     step, attempt = error.next_step, claim.attempt
     outage = health.common and claim.failing_s < PATIENCE_S
-    if step is NextStep.SUSPEND or (step is NextStep.RETRY_FEW and health.level is Level.SUSPENDED):
+    if step is NextStep.SUSPEND:
         return BackInLine()
+    if step is NextStep.RETRY_FEW and health.level is Level.SUSPENDED:
+        # Not at the head of its line: should this job be the only one that is denied, the next probe takes another.
+        return TryAgainIn(max(health.pause_s, DENIED_S) + (1 + jitter) * SPREAD_S, look_first=False, spent=False)
     if step is NextStep.RETRY_FEW and attempt < MAX_DENIALS:
         return TryAgainIn((1 + jitter) * DENIED_S, look_first=False)
     if step not in {NextStep.RETRY, NextStep.LOOK_FIRST}:
         return GiveUp(str(error))
     if attempt >= MAX_ATTEMPTS and not outage:
         return GiveUp(f"{error} (after {attempt} attempts)")
-    backoff_s = min(CAP_S, BASE_S * 2 ** (attempt - 1))
+    backoff_s = min(CAP_S, BASE_S * 2.0 ** min(attempt - 1, 10))
     look_first = step is NextStep.LOOK_FIRST
     delay_s = jitter * backoff_s + (SETTLE_S if look_first else 0.0)
     if health.pause_s:

@@ -9,21 +9,22 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 from worker.errors import NoMoreSlots
-from worker.health import Health, Level, sign_of
+from worker.health import Health, Level, Sign, sign_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from worker.errors import FlashdutyError
-    from worker.health import Sign
     from worker.jobs import Lane
 
 log = logging.getLogger(__name__)
 
+_GOOD: Final = frozenset({Sign.WELL, Sign.ANSWERED})
+
 LATE_IN_A_ROW: Final = 3
 """So many late awakenings for one job are no accident."""
 
-FENCE_S: Final = 5.0
+FENCE_S: Final = 4.0
 """A call that has not left this long after its slot came never will: half of the silence after which a worker is dead.
 
 `send_by` is checked before the call and guards the limit; this is checked when the first byte leaves and guards against
@@ -74,7 +75,7 @@ class Bucket(Protocol):
     def refund(self, receipt: str) -> bool:
         """Gives an unused slot back."""
 
-    def penalty(self, retry_after_s: float | None) -> float:
+    def penalty(self, retry_after_s: float | None, receipt: str) -> float:
         """Pauses the account."""
 
     def report(self, sign: Sign, age_s: float, error: FlashdutyError | None) -> Health:
@@ -170,16 +171,16 @@ class Slots:
         """Returns a slot that was not used."""
         self._bucket.refund(slot.receipt)
 
-    def pause(self, retry_after_s: float | None) -> float:
-        """Pauses the account for every worker after a 429; the seconds that are left of the pause."""
-        left_s = self._bucket.penalty(retry_after_s)
+    def pause(self, slot: Slot, retry_after_s: float | None) -> float:
+        """Pauses the account for every worker after a 429 to this slot's call; the seconds that are left of it."""
+        left_s = self._bucket.penalty(retry_after_s, slot.receipt)
         self._learn(Lines(left_s, left_s, left_s))
         return left_s
 
     def report(self, slot: Slot, error: FlashdutyError | None = None, *, done: bool = True) -> Health:
         """Tells the account's health how the call of this slot ended; what that makes of the account."""
         sign = sign_of(error, done=done)
-        if sign is None or (error is None and self._well):
+        if sign is None or (sign in _GOOD and self._well):
             return Health()
         health = self._bucket.report(sign, max(0.0, self._clock() - slot.came_at), error)
         self._well = health.level is Level.WELL

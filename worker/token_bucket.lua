@@ -18,7 +18,7 @@
 --            share: urgent slots in a row after which a waiting bulk job gets one
 --   hit      nothing: takes a slot if one is free this moment and nobody waits; leaves no ticket
 --   refund   the receipt of the slot that was not used
---   penalty  pause in us the server asked for, 0 if it did not say; the longest pause in us
+--   penalty  pause in us the server asked for, 0 if it did not say; the longest pause in us; the receipt of the call's slot
 --   report   how a call ended: well | answered | unwell | denied | refused; us since it went out; code, message, hint,
 --            request id
 --   resume   nothing: a person says that the account may be called
@@ -199,7 +199,9 @@ local function reserve()
   end
   if ramp_end > now then -- traffic comes back slowly: a longer way to the next slot is safe for every limit
     local part = math.min((ramp_end - now) / RAMP_US, 1)
-    tat[slowest] = tat[slowest] + math.floor((SLOWEST - 1) * part * interval[slowest])
+    local longer = math.floor((SLOWEST - 1) * part * interval[slowest])
+    local to_the_end = math.max(ramp_end + tolerance[slowest] - tat[slowest], 0) -- a slow account waits no longer
+    tat[slowest] = tat[slowest] + math.min(longer, to_the_end)
   end
   return table.concat(receipt, ',')
 end
@@ -238,10 +240,12 @@ local function acquire(lane, has_ticket, share)
       place = math.min(place, has_ticket and turn or math.max(turn, bulk_end + share * widest))
     end
     wait = math.max(place - now - early, 1000)
-    if lane == 'urgent' then
-      urgent_end = math.max(line, place) + widest
-    else
-      bulk_end = math.max(bulk_end, place + widest)
+    if level < DOWN then -- else there is no line: whoever asks first when it is time is the probe
+      if lane == 'urgent' then
+        urgent_end = math.max(line, place) + widest
+      else
+        bulk_end = math.max(bulk_end, place + widest)
+      end
     end
   end
   save()
@@ -258,6 +262,14 @@ local function hit()
   return { granted }
 end
 
+local function frees_the_next_probe(receipt) -- a probe that tells nothing: it was not sent, or a 429 was its answer
+  local is_probe = level >= DOWN and string.find(receipt, PROBE, 1, true) ~= nil
+  if is_probe then
+    probe_at = math.min(probe_at, now)
+  end
+  return is_probe
+end
+
 local function refund(receipt)
   local i, taken_back = 0, 0
   for issued in string.gmatch(receipt, '%d+') do
@@ -268,26 +280,26 @@ local function refund(receipt)
       taken_back = taken_back + 1
     end
   end
-  local unsent_probe = level >= DOWN and string.find(receipt, PROBE, 1, true)
-  if unsent_probe then
-    probe_at = now
-  end
-  if taken_back > 0 or unsent_probe then
+  local free_again = frees_the_next_probe(receipt)
+  if taken_back > 0 or free_again then
     save()
   end
   return { taken_back }
 end
 
-local function penalty(asked, longest)
+local function penalty(asked, longest, receipt)
+  local free_again = frees_the_next_probe(receipt)
   local length = math.min(asked, longest)
   if asked <= 0 then
     if pause > now then -- a late answer to a call from before this pause says nothing new
-      return { pause - now }
+      if free_again then
+        save()
+      end
+      return { pause_left() }
     end
     streak = (now - pause <= STREAK_US) and math.min(streak + 1, LONGEST_STREAK) or 1
     length = math.min(FIRST_PAUSE_US * 2 ^ (streak - 1), BLIND_PAUSE_US)
   end
-  probe_at = math.min(probe_at, now) -- a probe's answer, if there was one under way
   if now + length > pause then -- the longest pause wins
     pause = now + length
     for i = 1, n do -- and the buckets are empty on resume
@@ -296,12 +308,13 @@ local function penalty(asked, longest)
     end
   end
   save()
-  return { math.max(pause - now, 0) }
+  return { pause_left() }
 end
 
 local function open(to, pause_us, code, message, hint, request_id)
   if level < DOWN then
     opened_at, failed_probes = now, 0
+    urgent_end, bulk_end = 0, 0 -- who waited is sent away; nobody will come with those tickets when it is over
     redis.call('DEL', KEYS[2])
   end
   level = math.max(level, to)
@@ -346,7 +359,13 @@ local function report(how, age, ...)
     end
   elseif probed then
     failed_probes = failed_probes + 1
-    open(level, PROBES_US[math.min(failed_probes + 1, #PROBES_US)], ...)
+    local pause_us = PROBES_US[math.min(failed_probes + 1, #PROBES_US)]
+    if level == SUSPENDED and redis.call('EXISTS', KEYS[2]) == 1 then -- no news of why it is suspended
+      probe_at = now + pause_us
+      redis.call('HSET', KEYS[2], 'probes', failed_probes)
+    else
+      open(level, pause_us, ...)
+    end
   else
     failures = math.min(failures + 1, FAILURES)
     if failures >= FAILURES then
@@ -385,7 +404,7 @@ elseif command == 'hit' then
 elseif command == 'refund' then
   return refund(ARGV[after + 1])
 elseif command == 'penalty' then
-  return penalty(tonumber(ARGV[after + 1]), tonumber(ARGV[after + 2]))
+  return penalty(tonumber(ARGV[after + 1]), tonumber(ARGV[after + 2]), ARGV[after + 3])
 elseif command == 'report' then
   return report(ARGV[after + 1], tonumber(ARGV[after + 2]), ARGV[after + 3], ARGV[after + 4], ARGV[after + 5],
     ARGV[after + 6])

@@ -91,17 +91,18 @@ class TokenBucket:
         (limits_taken_back,) = self._call("refund", receipt)
         return bool(limits_taken_back)
 
-    def penalty(self, retry_after_s: float | None) -> float:
+    def penalty(self, retry_after_s: float | None, receipt: str = "") -> float:
         """Pauses the account for everyone after a 429; the longest pause wins.
 
         Args:
             retry_after_s: what the server asked for; None or 0 if it did not: then 1, 2, 4 ... 60 s while 429s go on.
+            receipt: of the call's slot: if it was a probe, the next one waits for the pause and not for its answer.
 
         Returns:
             The pause that is left, in seconds.
         """
         asked_us = round((retry_after_s or 0) * SECOND_US)
-        (left_us,) = self._call("penalty", asked_us, MAX_PAUSE_US)
+        (left_us,) = self._call("penalty", asked_us, MAX_PAUSE_US, receipt)
         return float(left_us) / SECOND_US
 
     def report(self, sign: Sign, age_s: float, error: FlashdutyError | None) -> Health:

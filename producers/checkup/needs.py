@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 KEYS: Final = ("warrooms*", "_kombu*", "unacked*", "*.celery.pidbox*", "celeryev*")
 """The keys that we and Celery make, as patterns."""
 
-OPTIONAL: Final = ("WAITAOF 1 0 1",)
-"""What is good to have, from Redis 7.2 on."""
-
 OUTSIDE: Final = ("WATCH unacked", "UNWATCH")
 """What is refused between MULTI and DISCARD; they change nothing by themselves."""
 
@@ -37,6 +34,8 @@ ZREM {retries} m
 ZRANGE {retries} 0 1
 ZSCORE {retries} m
 ZCARD {retries}
+ZRANGE {retries} 0 1 BYSCORE LIMIT 0 1 WITHSCORES
+ZREVRANGE {retries} 0 1
 ZRANGEBYSCORE {retries} -inf 1 LIMIT 0 1
 ZREMRANGEBYSCORE {retries} -inf 0
 SET {nudged} v NX PX 1

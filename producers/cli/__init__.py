@@ -3,7 +3,7 @@
 commands ──▶ opening ─┬─▶ follow ──▶ watching (pure)
     │   ├──▶ bulk ────┤      │
     │   ├──▶ watch ───┘      ▼
-    │   ├──▶ status ──────▶ desks ──▶ worker: settings, ledger, token_bucket
+    │   ├──▶ status, failed, cancel, limits ──▶ desks ──▶ worker: settings, ledger, token_bucket
     │   └──▶ doctor ──────▶ probing ─▶ producers/checkup (pure)
     └─ options only: the rest is imported when a command runs, so `--help` is instant
 """

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from producers.cli.exits import Exit
+    from producers.halts import Halt
     from producers.parsing import Defaults
+    from producers.queue import JobQueue
     from producers.receipt import Receipt
     from worker.jobs import WarRoomJob
     from worker.settings import Account
@@ -105,18 +107,29 @@ def _queue(run: _Run, stream: BinaryIO) -> None:
     outcome.batch = run.request.batch or new_batch_name()
     lines = run.lines(stream)
 
+    used = set[str]()
+
     def count(job: WarRoomJob, receipt: Receipt) -> None:
+        used.add(job.account)
         outcome.other_batch += job.batch not in {None, outcome.batch}
         outcome.tally.add(receipt)
 
     with closing(JobQueue(run.settings)) as queue:
         try:
-            queue.enqueue_many(_told(lines, "lines queued"), batch=outcome.batch, on_receipt=count)
+            done = queue.enqueue_many(_told(lines, "lines queued"), batch=outcome.batch, on_receipt=count)
+            outcome.tally.on_disk = done.on_disk
+            outcome.halts = _halts(queue, used)
         except QueueUnavailable as error:
             outcome.unreachable = str(error)
         except KeyboardInterrupt:
             outcome.interrupted = True
     outcome.bad, outcome.broken = run.bad.count, lines.broken
+
+
+def _halts(queue: JobQueue, accounts: Iterable[str]) -> list[Halt]:
+    from producers.cli.desks import Desk, halts_of  # noqa: PLC0415 - not for --dry-run
+
+    return halts_of(Desk(queue.accounts[name], queue.ledger(name), queue.bucket(name)) for name in sorted(accounts))
 
 
 def _told(jobs: Iterable[WarRoomJob], what: str) -> Iterator[WarRoomJob]:
@@ -167,6 +180,8 @@ def _report(run: _Run) -> Exit:
         console.answer(*dry_run_lines(outcome, run.accounts))
     elif not outcome.withheld and outcome.batch and (outcome.tally.total or not outcome.trouble(name)):
         console.answer(*summary_lines(outcome, request, time.time(), waited=outcome.view is not None))
+    if not request.json:
+        console.remark(*outcome.remarks())
     for sentence in outcome.trouble(name):
         console.complain(sentence)
     return outcome.exit

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from producers.cli.bulk import Request
+    from producers.halts import Halt
     from producers.watching import View
     from worker.records import Record
     from worker.settings import Account
@@ -35,6 +36,7 @@ class Outcome:
         interrupted: Ctrl-C came while queueing or waiting.
         stopped: what Ctrl-C while waiting left behind.
         withheld: nothing was queued because of --strict.
+        halts: accounts of these jobs that are down or suspended.
         view: how the batch ended, if that was waited for.
         failures: its last dead letters.
     """
@@ -49,6 +51,7 @@ class Outcome:
     interrupted: bool = False
     stopped: str | None = None
     withheld: bool = False
+    halts: list[Halt] = field(default_factory=list)
     view: View | None = None
     failures: list[Record] = field(default_factory=list)
 
@@ -67,6 +70,18 @@ class Outcome:
         if self.is_bad:
             return Exit.BAD_INPUT
         return Exit.JOBS_FAILED if self.view is not None and self.view.failed else Exit.DONE
+
+    def remarks(self) -> list[str]:
+        """What a person should know of jobs that were queued, a sentence each."""
+        if self.view is not None or not self.tally.total:
+            return []
+        said = [f"{halt.sentence()}: the jobs wait until it is called again" for halt in self.halts]
+        if self.tally.on_disk is False:
+            said.append(
+                "Redis has not confirmed yet that the jobs are on its disk: if it crashes in the next seconds, "
+                "hand them in again, nothing doubles"
+            )
+        return said
 
     def trouble(self, name: str) -> list[str]:
         """What went wrong as a whole, a sentence each, and what to do."""
@@ -107,7 +122,7 @@ def summary_lines(outcome: Outcome, request: Request, now_s: float, *, waited: b
         )
     if outcome.view is not None and waited:
         return [*lines, result(outcome.view), *failure_lines(outcome.failures)]
-    if outcome.tally.last_starts_at is not None:
+    if outcome.tally.last_starts_at is not None and not outcome.halts:
         lines.append(f"the last one is expected to start {when(outcome.tally.last_starts_at.timestamp(), now_s)}")
     if not request.wait and outcome.tally.total > by[Status.ALREADY_OPEN]:
         lines.append(f"follow them with: warrooms watch --batch {outcome.batch}")
@@ -138,6 +153,8 @@ def summary_json(outcome: Outcome, request: Request, accounts: Mapping[str, Acco
         "bad": outcome.bad,
         "last_starts_at": None if last is None else iso(last.timestamp()),
         "takes_s": {name: round(accounts[name].plan.drain_s(count), 1) for name, count in outcome.good.items()} or None,
+        "on_disk": outcome.tally.on_disk,
+        "halts": [halt.as_json() for halt in outcome.halts],
         "error": outcome.broken or outcome.unreachable or outcome.stopped,
         "result": None
         if view is None

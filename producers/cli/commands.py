@@ -7,12 +7,15 @@ from typing import Annotated, Final
 
 import typer
 
+from producers.cli import commands_failed, commands_limit
+from producers.cli.options import Account, BatchToSee, DryRun, Json  # noqa: TC001 - typer reads them
+
 INT64_MAX: Final = 2**63 - 1
 
 EXIT_CODES: Final = """\b
-Exit codes: 0 done; 1 some jobs failed, --timeout passed, or doctor found a problem; 2 bad usage, input or settings (one
-bad line is enough, the good ones are queued nevertheless unless --strict); 3 cannot reach Redis; 130 stopped by Ctrl-C
-(jobs go on)."""
+Exit codes: 0 done; 1 some jobs failed, --timeout passed, too late to cancel, or doctor found a problem; 2 bad usage,
+input or settings (one bad line or job is enough, the good ones are done nevertheless unless --strict); 3 cannot reach
+Redis; 130 stopped by Ctrl-C (jobs go on)."""
 
 app = typer.Typer(
     name="warrooms",
@@ -33,13 +36,10 @@ class Format(StrEnum):
     IDS = "ids"
 
 
-Account = Annotated[str | None, typer.Option(metavar="NAME", help="The Flashduty account; not needed if there is one.")]
 Integration = Annotated[
     int | None,
     typer.Option(min=1, max=INT64_MAX, metavar="N", help="The IM integration. [FLASHDUTY_INTEGRATION_ID]"),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
-BatchToSee = Annotated[str | None, typer.Option("--batch", metavar="NAME", help="Only the jobs of this batch.")]
 
 
 def _version(value: bool) -> None:  # noqa: FBT001 - typer calls it so
@@ -173,6 +173,27 @@ def watch_(
     from producers.cli.follow import watch  # noqa: PLC0415
 
     return watch(batch, account, every_s=every, json=json)
+
+
+@app.command("cancel")
+def cancel_(
+    jobs: Annotated[
+        list[str] | None, typer.Argument(metavar="JOB", help="Job ids or incident ids; or --batch.")
+    ] = None,
+    *,
+    batch: Annotated[str | None, typer.Option("--batch", metavar="NAME", help="Every job of this batch.")] = None,
+    account: Account = None,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> int:
+    """Take back jobs that wait. A call that is out cannot be taken back: exits 1 if that is so of a job you named."""
+    from producers.cli.cancelling import cancel  # noqa: PLC0415
+
+    return cancel(jobs or [], batch, account, dry_run=dry_run, json=json)
+
+
+app.add_typer(commands_failed.app, name="failed")
+app.add_typer(commands_limit.app, name="limit")
 
 
 @app.command("doctor")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from producers import console
 from producers.cli.exits import BadInput
+from producers.halts import Halt
 from producers.parsing import Defaults, shown
 from worker.jobs import BATCH_PATTERN, Lane
 from worker.ledger import Ledger
@@ -18,7 +19,7 @@ from worker.settings import Settings
 from worker.token_bucket import TokenBucket
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from worker.errors import QueueUnavailable
     from worker.records import Progress, Record
@@ -64,6 +65,19 @@ def open_desks(account: str | None, *, hold: Hold = never) -> Sequence[Desk]:
         for name, one in accounts.items()
         if account in {None, name}
     ]
+
+
+def halt_of(desk: Desk) -> Halt | None:
+    """Why the account is not called as usual; None if it is."""
+    trouble = desk.bucket.trouble()
+    if trouble is None:
+        return None
+    return Halt(desk.account.name, trouble, desk.bucket.peek().lines.pause_s)
+
+
+def halts_of(desks: Iterable[Desk]) -> list[Halt]:
+    """The accounts among them that are not called as usual."""
+    return [halt for desk in desks if (halt := halt_of(desk)) is not None]
 
 
 class Patience:

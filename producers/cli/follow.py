@@ -8,9 +8,10 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final, Protocol
 
 from producers import console
-from producers.cli.desks import Patience, batch_progress, failures, known_batch, open_desks
+from producers.cli.desks import Patience, batch_progress, failures, halts_of, known_batch, open_desks
 from producers.cli.exits import Exit, Stopped
 from producers.cli.views import failure_lines
+from producers.crew import Crew
 from producers.watching import Sample, Watch, line, result
 from worker.errors import QueueUnavailable
 from worker.jobs import JobState
@@ -104,6 +105,8 @@ def take_sample(desks: Sequence[Desk], batch: str | None) -> Sample:
         rate_per_s=sum(desk.account.plan.rate_per_s for desk in shared) or 1.0,
         allowed_per_s=sum(desk.account.plan.allowed_per_s for desk in shared) or 1.0,
         pause_s=max((desk.bucket.peek().lines.pause_s for desk in busy), default=0.0),
+        halts=tuple(halts_of(busy)),
+        alive=min((Crew(desk.ledger.workers()).alive for desk in busy), default=None),
     )
 
 

@@ -8,7 +8,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
 from producers import console
-from producers.cli.desks import Patience, defaults, open_desks
+from producers.cli.desks import Desk, Patience, defaults, halt_of, open_desks
 from producers.cli.exits import BadInput, Exit, StillWaiting, Stopped
 from producers.cli.views import record_json, room_link, state_of, to_do
 from producers.parsing import parse_job
@@ -21,6 +21,7 @@ from worker.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from producers.halts import Halt
     from worker.records import Record
 
 LOOK_EVERY_S: Final = 0.25
@@ -50,9 +51,10 @@ def open_one(
     with closing(JobQueue(settings)) as queue:
         receipt = queue.enqueue(job)
         record = queue.ledger(job.account).record(job.id)
+        halt = halt_of(Desk(accounts[job.account], queue.ledger(job.account), queue.bucket(job.account)))
     if wait and not (record and record.state.finished):
         if not json:
-            console.remark(_receipt_line(job, receipt, record))
+            console.remark(_receipt_line(job, receipt, record, halt))
         try:
             record = _finished(job, receipt, timeout_s, quiet=json)
         except KeyboardInterrupt:
@@ -60,7 +62,9 @@ def open_one(
     if json:
         console.answer_json(_receipt_json(receipt) | (record_json(record) if record else {}))
     elif not wait or record is None or record.state.finished:
-        console.answer(_record_line(record) if wait and record else _receipt_line(job, receipt, record))
+        console.answer(_record_line(record) if wait and record else _receipt_line(job, receipt, record, halt))
+    if halt is not None and not wait and not json and not (record and record.state.finished):
+        console.remark(halt.sentence())
     if wait and record is not None and not record.state.finished:
         raise StillWaiting(
             f"the job is still {record.state.value} after {timeout_s:g} s and goes on; "
@@ -85,6 +89,7 @@ def _finished(job: WarRoomJob, receipt: Receipt, timeout_s: float | None, *, qui
         if timeout_s is not None and waited_s >= timeout_s:
             return record
         news.tell(record, waited_s)
+        news.tell_of_account(desk)
         time.sleep(LOOK_EVERY_S)
 
 
@@ -95,6 +100,7 @@ class _News:
         starts_in_s = receipt.starts_at.timestamp() - time.time() if receipt.starts_at else 0.0
         self._too_late_s = max(0.0, starts_in_s) + NOBODY_CAME_S
         self._told: object = None
+        self._halted: object = None
         self._quiet = quiet
 
     def tell(self, record: Record, waited_s: float) -> None:
@@ -104,16 +110,28 @@ class _News:
         if self._told not in {None, news}:
             console.remark(f"{state_of(record, time.time())}{_because(record)}")
         self._told = news
-        if record.state is JobState.QUEUED and waited_s > self._too_late_s:
+        if record.state is JobState.QUEUED and waited_s > self._too_late_s and self._halted is None:
             console.remark(f"no worker has taken it for {console.duration(waited_s)}: is one running?")
             self._too_late_s = math.inf
+
+    def tell_of_account(self, desk: Desk) -> None:
+        """Says once why the account is not called, and once that it is called again."""
+        if self._quiet:
+            return
+        halt = halt_of(desk)
+        halted = None if halt is None else (halt.trouble.level, halt.trouble.code)
+        if halt is not None and halted != self._halted:
+            console.remark(halt.sentence())
+        elif halt is None and self._halted is not None:
+            console.remark(f"account {desk.account.name} is called again")
+        self._halted = halted
 
 
 def _because(record: Record) -> str:
     return f": {record.message}" if record.state is JobState.RETRYING and record.message else ""
 
 
-def _receipt_line(job: WarRoomJob, receipt: Receipt, record: Record | None) -> str:
+def _receipt_line(job: WarRoomJob, receipt: Receipt, record: Record | None, halt: Halt | None) -> str:
     if receipt.status is Status.ALREADY_OPEN:
         link = room_link(record) if record else receipt.share_link or receipt.chat_id
         return f"already open: {link}"
@@ -122,8 +140,10 @@ def _receipt_line(job: WarRoomJob, receipt: Receipt, record: Record | None) -> s
         lane = record.job.lane.value if record else job.lane.value
         return f"{receipt.status.value} ({lane}): {receipt.job_id}, {state}"
     place = "next in line" if not receipt.position else f"{console.many(receipt.position, 'job')} in front"
-    starts = console.when(receipt.starts_at.timestamp(), time.time())
-    return f"queued ({job.lane.value}): {receipt.job_id}, {place}, expected to start {starts}"
+    starts = f"expected to start {console.when(receipt.starts_at.timestamp(), time.time())}"
+    if halt is not None:
+        starts = "waits until its account is called again"
+    return f"queued ({job.lane.value}): {receipt.job_id}, {place}, {starts}"
 
 
 def _record_line(record: Record) -> str:

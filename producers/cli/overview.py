@@ -13,6 +13,8 @@ from worker.jobs import FINISHED, JobState
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from producers.crew import Crew
+    from producers.halts import Halt
     from worker.records import Progress, Record
     from worker.settings import Account
     from worker.token_bucket import BucketLevel
@@ -47,13 +49,15 @@ class BatchView:
 
 @dataclass(frozen=True, slots=True)
 class AccountView:
-    """One account: its jobs, its bucket, its newest batches and dead letters."""
+    """One account: its jobs, its bucket, its newest batches and dead letters, why it waits, and who works for it."""
 
     account: Account
     progress: Progress
     level: BucketLevel
     batches: Sequence[BatchView]
     failures: Sequence[Record]
+    halt: Halt | None = None
+    crew: Crew | None = None
 
     @property
     def queued(self) -> int:
@@ -90,7 +94,10 @@ def account_json(view: AccountView) -> dict[str, object]:
             "next_slot_s": view.level.next_slot_s,
             "pause_s": view.level.lines.pause_s,
         },
-        "drain_s": round(view.drain_s, 1),
+        "trouble": None if view.halt is None else view.halt.as_json(),
+        "workers_alive": None if view.crew is None else view.crew.alive,
+        "workers": [] if view.crew is None else view.crew.as_json(),
+        "drain_s": None if view.halt else round(view.drain_s, 1),
         "batches": [batch_json(batch) for batch in view.batches],
         "failed_jobs": [record_json(record) for record in view.failures],
     }
@@ -105,19 +112,35 @@ def account_lines(view: AccountView, now_s: float) -> list[str]:
     ended += [f"{number(max(0, states[state]))} {state.value}" for state in (JobState.FAILED, JobState.CANCELLED)]
     lines = [
         f"account {view.account.name}",
+        *_halt_lines(view, now_s),
         f"  now      {', '.join(now)}",
         f"  ended    {', '.join(ended)}",
-        f"  limit    {plan} (we keep {per_minute(plan.rate_per_s)}); {_bucket(view.level)}",
+        f"  limit    {plan} (we keep {per_minute(plan.rate_per_s)}); {_bucket(view)}",
     ]
-    if view.drain_s:
+    if view.crew is not None:
+        lines.append(f"  workers  {view.crew.text(view.progress.waiting)}")
+    if view.drain_s and not view.halt:
         lines.append(f"  empty    in {about(view.drain_s)}")
     lines += [f"  {batch_line(batch, now_s)}" for batch in view.batches]
     if view.failures:
-        lines += ["  failed last:", *(f"  {line}" for line in failure_lines(view.failures))]
+        lines += [
+            "  failed last (all of them: warrooms failed list):",
+            *(f"  {line}" for line in failure_lines(view.failures)),
+        ]
     return lines
 
 
-def _bucket(level: BucketLevel) -> str:
+def _halt_lines(view: AccountView, now_s: float) -> list[str]:
+    if view.halt is None:
+        return []
+    (state, why), *rest = view.halt.rows(now_s, view.progress.waiting)
+    return [f"  {state}: {why}", *(f"  {name:<9}{text}" for name, text in rest)]
+
+
+def _bucket(view: AccountView) -> str:
+    level = view.level
+    if view.halt is not None:
+        return view.halt.next_probe()
     if level.lines.pause_s > 0:
         return f"paused for {duration(level.lines.pause_s)}: the API said 429"
     ready = min(level.tokens, default=0.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from producers.console import iso, many, when
 from worker.jobs import JobState
@@ -11,6 +11,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from worker.records import Record
+
+
+_PASSING: Final = "the API or the way to it was not well: wait until it is"
+
+_HINTS: Final = {
+    "ConnectionCut": _PASSING,
+    "Defect": "a defect of this program: see the worker's log, and report it",
+    "InternalError": _PASSING,
+    "RoomGone": "the room was deleted in the IM: open it there, if it is still needed",
+    "ServiceUnavailable": _PASSING,
+    "Timeout": _PASSING,
+    "WorkerLost": "its workers ended in the middle of every attempt: see why (killed, out of memory)",
+}
+"""For what Flashduty's own hints say nothing about."""
 
 
 def record_json(record: Record) -> dict[str, object]:
@@ -34,6 +48,9 @@ def record_json(record: Record) -> dict[str, object]:
         "room": room.model_dump() if room else None,
         "error": _error_json(record),
         "request_id": record.request_id,
+        "first_failed_at": iso(record.first_failed_at),
+        "outcome_unknown": record.look_first,
+        "worker": record.worker or None,
     }
 
 
@@ -48,9 +65,11 @@ def record_lines(record: Record, now_s: float) -> list[str]:
     job = record.job
     rows: Mapping[str, str | None] = {
         "state": state_of(record, now_s),
+        "worker": record.worker,
         "room": room_name(record),
         "link": record.room.share_link if record.room else None,
         "error": record.message,
+        "outcome": outcome_of(record),
         "to do": to_do(record),
         "request": record.request_id,
         "lane": job.lane.value,
@@ -74,7 +93,8 @@ def state_of(record: Record, now_s: float) -> str:
         case JobState.QUEUED:
             return "queued" + (f" again after {tries}" if record.attempts else ", waits for its turn")
         case JobState.OPENING:
-            return f"opening, attempt {record.attempts}"
+            waits = "in a worker's hands, waits for its slot" + (f" after {tries}" if record.attempts else "")
+            return f"opening, attempt {record.attempts}" if record.began else waits
         case JobState.RETRYING:
             due = when(record.due_at, now_s) if record.due_at else "soon"
             return f"retrying after {tries}, next one {due}"
@@ -102,17 +122,30 @@ def to_do(record: Record) -> str:
     """What a person can do about a failed job; empty for any other."""
     if record.state is not JobState.FAILED:
         return record.hint
-    again = f"then queue it again: {again_command(record)}"
-    return f"{record.hint}; {again}" if record.hint else f"see to the cause, {again}"
+    return f"{hint_of(record) or 'see to the cause'}; then queue it again: {replay_command(record)}"
 
 
-def again_command(record: Record) -> str:
+def hint_of(record: Record) -> str:
+    """What the API's code, or ours, asks of a person; empty if nothing is known."""
+    return record.hint or _HINTS.get(record.code, "")
+
+
+def outcome_of(record: Record) -> str:
+    """What is unknown about a job whose last call may have opened a room; empty if nothing is."""
+    if not record.look_first:
+        return ""
+    then = {JobState.CANCELLED: "look for it in your IM", JobState.FAILED: "a replay looks before it opens one"}
+    return f"unknown: a room may be there already; {then.get(record.state, 'the next attempt looks first')}"
+
+
+def replay_command(record: Record) -> str:
     """The command that queues a failed job anew."""
-    job = record.job
-    members = "".join(f" --member {member}" for member in job.member_ids)
-    observers = " --add-observers" if job.add_observers else ""
-    account = f"--account {job.account} " if job.account != "default" else ""
-    return f"warrooms open {job.incident_id} {account}--integration {job.integration_id}{members}{observers}"
+    return f"warrooms failed replay {record.job.id}"
+
+
+def account_option(account: str | None) -> str:
+    """How a command names the account; nothing if it needs no name."""
+    return f" --account {account}" if account not in {None, "default"} else ""
 
 
 def failure_lines(records: Sequence[Record]) -> list[str]:

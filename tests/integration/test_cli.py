@@ -7,86 +7,19 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 import pytest
 
-from worker.errors import RequestRefused
-from worker.jobs import JobState, WarRoom
-from worker.ledger import Ledger
-from worker.records import Claim
+from tests.commands import ID, JOB, WARROOMS, fails, ids, job, one_object, opens
+from worker.jobs import JobState
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.commands import Run
+    from worker.ledger import Ledger
     from worker.redis_store import RedisStore
-
-    Done = subprocess.CompletedProcess[str]
-
-WARROOMS = str(Path(sys.executable).with_name("warrooms"))
-ID = "69da451ef77b1b51f40e83ee"
-JOB = f"default.{ID}.7"
-
-
-class Run(Protocol):
-    def __call__(self, *args: str, stdin: str | bytes = "", env: dict[str, str] | None = None) -> Done: ...
-
-
-@pytest.fixture
-def ledger(store: RedisStore) -> Ledger:
-    return Ledger(store, "default")
-
-
-@pytest.fixture
-def env(valkey_url: str) -> dict[str, str]:
-    ours = ("FLASHDUTY_", "WARROOMS_", "REDIS_URL", "FORCE_COLOR", "TTY_COMPATIBLE")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    return kept | {"REDIS_URL": valkey_url, "FLASHDUTY_INTEGRATION_ID": "7"}
-
-
-@pytest.fixture
-def run(env: dict[str, str], store: RedisStore, tmp_path: Path) -> Run:
-    assert store.client.dbsize() == 0
-
-    def warrooms(*args: str, stdin: str | bytes = "", env: dict[str, str] | None = env) -> Done:
-        given = stdin.encode() if isinstance(stdin, str) else stdin
-        done = subprocess.run(
-            [WARROOMS, *args], input=given, capture_output=True, env=env, cwd=tmp_path, timeout=30, check=False
-        )
-        out, err = done.stdout.decode(), done.stderr.decode()
-        assert "Traceback" not in err
-        return subprocess.CompletedProcess(done.args, done.returncode, out, err)
-
-    return warrooms
-
-
-def ids(count: int) -> str:
-    return "".join(f"{number:024x}\n" for number in range(1, count + 1))
-
-
-def claim(ledger: Ledger, job_id: str) -> Claim:
-    claimed = ledger.claim(job_id, "test")
-    assert isinstance(claimed, Claim)
-    return claimed
-
-
-def opens(ledger: Ledger, job_id: str, name: str = "Disk full") -> None:
-    room = WarRoom(chat_id="oc_1", chat_name=name, share_link="https://im.example/1")
-    assert ledger.has_room(claim(ledger, job_id), JobState.OPENED, room, "req-1")
-
-
-def fails(ledger: Ledger, job_id: str) -> None:
-    error = RequestRefused("the incident is closed", code="InvalidParameter", status=400, hint="open it again")
-    assert ledger.failed(claim(ledger, job_id), error, str(error))
-
-
-def job(number: int) -> str:
-    return f"default.{number:024x}.7"
-
-
-def one_object(done: Done) -> dict[str, Any]:
-    value = json.loads(done.stdout)
-    assert isinstance(value, dict)
-    return value
 
 
 def test_open_queues_an_urgent_job_then_says_that_it_is_known_then_links_its_room(run: Run, ledger: Ledger) -> None:
@@ -121,7 +54,7 @@ def test_open_that_waits_in_vain_exits_1_and_says_how_to_go_on(run: Run, ledger:
     fails(ledger, JOB)
     failed = run("status", JOB)
     assert failed.returncode == 1
-    assert "open it again; then queue it again: warrooms open" in failed.stdout
+    assert f"open it again; then queue it again: warrooms failed replay {JOB}\n" in failed.stdout
 
 
 def test_bulk_queues_the_good_lines_and_names_the_bad_ones(run: Run, ledger: Ledger) -> None:
@@ -289,5 +222,5 @@ def test_help_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
     assert done.stdout.endswith("[]\n")
-    for command in ("open", "bulk", "status", "watch", "doctor", "demo", "up", "sandbox"):
+    for command in ("open", "bulk", "status", "watch", "cancel", "failed", "limit", "doctor", "demo", "up", "sandbox"):
         assert f"\n  {command} " in done.stdout

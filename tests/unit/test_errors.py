@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +15,9 @@ from hypothesis import strategies as st
 from worker import errors
 from worker.errors import (
     API_CODES,
+    OWN_CODES,
     SUCCESS_CODES,
+    AccessDenied,
     AccountRefused,
     FlashdutyError,
     NextStep,
@@ -70,6 +73,16 @@ def test_the_table_has_exactly_the_20_codes_of_the_api() -> None:
     assert {code: row.status for code, row in API_CODES.items()} == CODES
 
 
+def test_the_codes_of_our_own_are_those_in_the_sources() -> None:
+    worker = Path(errors.__file__).parent
+    python = "\n".join(file.read_text(encoding="utf-8") for file in worker.rglob("*.py"))
+    lua = "\n".join(file.read_text(encoding="utf-8") for file in worker.rglob("*.lua"))
+    found = re.findall(r'code="(\w+)"|fail\.code or "(\w+)"|fail\.of\(\w+, "(\w+)"', python)
+    codes = {name for names in found for name in names if name} | set(re.findall(r"'code', '([A-Z]\w+)'", lua))
+    assert codes == OWN_CODES
+    assert not codes & API_CODES.keys()
+
+
 def test_only_ok_is_no_error() -> None:
     assert [code for code, row in API_CODES.items() if row.error is None] == ["OK"]
     assert {"", "0", "ok"} == SUCCESS_CODES
@@ -86,6 +99,31 @@ def test_a_documented_code_decides_whatever_the_status(code: str) -> None:
     assert {error_for(code, status) for status in range(100, 600)} == {API_CODES[code].error}
 
 
+@pytest.mark.parametrize(
+    ("code", "leaf"),
+    [
+        ("Unauthorized", AccountRefused),
+        ("BalanceNotEnough", AccountRefused),
+        ("NoLicense", AccountRefused),
+        ("RouteNotFound", AccountRefused),
+        ("MethodNotAllowed", AccountRefused),
+        ("RequestLocked", AccountRefused),
+        ("AccessDenied", AccessDenied),
+        ("ResourceNotFound", RequestRefused),
+        ("RequestTooFrequently", RateLimited),
+        ("InternalError", OutcomeUnknown),
+        ("ServiceUnavailable", OutcomeUnknown),
+    ],
+)
+def test_what_no_job_can_help_suspends_and_what_a_job_can_help_does_not(code: str, leaf: type[FlashdutyError]) -> None:
+    assert error_for(code, API_CODES[code].status) is leaf
+
+
+def test_whatever_suspends_the_account_says_what_a_person_can_do() -> None:
+    suspends = [code for code, row in API_CODES.items() if row.error in {AccountRefused, AccessDenied}]
+    assert all(hint_for(code) for code in suspends)
+
+
 @given(st.text(max_size=20), st.integers())
 def test_any_code_with_any_status_has_a_leaf(code: str, status: int) -> None:
     assert error_for(code, status) in LEAVES
@@ -100,10 +138,13 @@ def test_any_code_with_any_status_has_a_leaf(code: str, status: int) -> None:
         (400, RequestRefused),
         (401, AccountRefused),
         (402, AccountRefused),
-        (403, RequestRefused),
+        (403, AccessDenied),
         (404, RequestRefused),
+        (405, AccountRefused),
         (408, OutcomeUnknown),
         (409, RequestRefused),
+        (423, RequestRefused),
+        (428, RequestRefused),
         (429, RateLimited),
         (499, RequestRefused),
         (500, OutcomeUnknown),
@@ -125,6 +166,7 @@ def test_without_a_known_code_the_status_decides(status: int, leaf: type[Flashdu
         (NotSent, NextStep.RETRY),
         (OutcomeUnknown, NextStep.LOOK_FIRST),
         (RequestRefused, NextStep.GIVE_UP),
+        (AccessDenied, NextStep.RETRY_FEW),
         (AccountRefused, NextStep.SUSPEND),
         (RoomGone, NextStep.GIVE_UP),
     ],

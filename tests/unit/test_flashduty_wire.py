@@ -6,6 +6,10 @@ import inspect
 import logging
 import pkgutil
 import re
+import socket
+import threading
+import time
+from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -13,10 +17,10 @@ import httpcore
 import httpx
 import pytest
 
-from worker.errors import FlashdutyError, NotSent, OutcomeUnknown, RateLimited
+from worker.errors import FlashdutyError, NoMoreSlots, NotSent, OutcomeUnknown, RateLimited
 from worker.flashduty import Flashduty
 from worker.flashduty.app_key import LOGGERS
-from worker.flashduty.transport import APP_KEY, AppKeyTransport, Deadline, DeadlineTransport
+from worker.flashduty.transport import APP_KEY, AppKeyTransport, Deadline, DeadlineTransport, HeldUp, _Stream
 from worker.flashduty.wire import LIMITS
 from worker.jobs import WarRoomJob
 
@@ -132,6 +136,80 @@ def test_after_the_deadline_every_operation_is_late(late: type[httpcore.TimeoutE
     deadline.start()
     with pytest.raises(late):
         deadline.within(30.0, late)
+
+
+# --- the fence ----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def listening() -> Iterator[tuple[str, Callable[[], bytes]]]:
+    """A server that reads one request and hangs up: its address, and what it has read in the end."""
+    read: list[bytes] = []
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.settimeout(10)
+            while not b"".join(read).endswith(b"}") and (some := connection.recv(65_536)):
+                read.append(some)
+
+    def in_the_end() -> bytes:
+        server.join(10)
+        return b"".join(read)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=serve)
+        server.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", in_the_end
+        server.join(10)
+
+
+def test_a_request_that_was_held_up_never_leaves() -> None:
+    with listening() as (address, what_was_read):
+        duty = Flashduty(base_url=address, app_key=lambda: "k")
+        with pytest.raises(NoMoreSlots, match="held up") as caught:
+            duty.create(JOB, fence_at=time.monotonic() - 0.001)
+        duty.close()
+        assert what_was_read() == b""
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+
+
+def test_a_request_in_time_leaves_and_its_answer_may_come_late() -> None:
+    with listening() as (address, what_was_read):
+        duty = Flashduty(base_url=address, app_key=lambda: "k")
+        with pytest.raises(OutcomeUnknown):
+            duty.create(JOB, fence_at=time.monotonic() + 60)
+        duty.close()
+        assert what_was_read().startswith(b"POST /incident/war-room/create")
+
+
+class Written(httpcore.NetworkStream):
+    def __init__(self) -> None:
+        self.bytes = b""
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        assert timeout is not None
+        self.bytes += buffer
+
+
+def test_no_part_of_a_request_leaves_after_its_fence() -> None:
+    deadline, inner = Deadline(60.0), Written()
+    stream = _Stream(inner, deadline)
+    deadline.start(time.monotonic() + 60)
+    stream.write(b"head")
+    deadline.start(time.monotonic() - 0.001)  # the process was stopped here
+    with pytest.raises(HeldUp):
+        stream.write(b"body")
+    stream.write(b"")  # httpcore's end of a body that has left
+    assert inner.bytes == b"head"
+
+
+def test_only_a_creation_has_a_fence_unless_its_caller_says_so() -> None:
+    deadline = Deadline(60.0)
+    deadline.start(time.monotonic() - 0.001)
+    deadline.start()
+    deadline.leave()
 
 
 def test_the_pool_is_small_and_never_repeats_by_itself() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from worker.gate import BELIEVE_S, BULK_FIRST_EVERY, FORGET_S, WINDOW_S, Gate, GatedCycle
 from worker.jobs import Lane
+from worker.messages import queues_of
 from worker.slots import Lines
 
 A, A_URGENT, B, B_URGENT = "warrooms.a", "warrooms.a.urgent", "warrooms.b", "warrooms.b.urgent"
@@ -210,13 +211,22 @@ def test_no_more_queues_than_asked_for(here: Desk) -> None:
     assert GatedCycle(gate=here.gate).consume(5) == []
 
 
-def test_what_was_in_line_before_is_popped_after_urgent_and_before_bulk() -> None:
+def test_an_accounts_queues_are_its_two_lanes_and_urgent_is_popped_first_but_for_every_tenth_time() -> None:
     gate = Gate(clock=lambda: 0.0)
-    gate.add("a", EVERY_S, [("urgent", Lane.URGENT), ("again", Lane.BULK), ("bulk", Lane.BULK)])
-    cycle = GatedCycle(["bulk", "again", "urgent"], gate)
-    turns = [cycle.consume(3) for _ in range(BULK_FIRST_EVERY)]
-    assert turns[0] == ["urgent", "again", "bulk"]
-    assert turns[-1] == ["again", "bulk", "urgent"]
+    gate.add("a", EVERY_S, queues_of("a"))
+    cycle = GatedCycle(reversed([A_URGENT, A]), gate)
+    turns = [cycle.consume(2) for _ in range(BULK_FIRST_EVERY)]
+    assert turns == [[A_URGENT, A]] * (BULK_FIRST_EVERY - 1) + [[A, A_URGENT]]
+
+
+def test_an_account_that_is_down_is_asked_again_every_few_seconds(here: Desk) -> None:
+    for _ in range(3):
+        here.gate.learn("a", Lines(45.0, 45.0, 45.0))
+        here.now_s += BELIEVE_S - WINDOW_S - 0.001
+        assert not here.gate.shows(A)
+        here.now_s += 0.002
+        assert here.gate.shows(A)
+        assert here.gate.shows(A_URGENT)
 
 
 def test_what_was_no_message_hides_nothing(here: Desk) -> None:

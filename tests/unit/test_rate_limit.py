@@ -242,6 +242,22 @@ def test_the_narrowest_limit_sets_the_speed() -> None:
     assert plan.rate_per_s == SECOND_US / plan.interval_us
 
 
+@given(
+    st.lists(st.tuples(st.integers(1, 50), st.integers(100_000, MINUTE_US)), min_size=1, max_size=3), st.floats(0, 10)
+)
+def test_no_stretch_of_time_holds_more_slots_than_the_plan_says(rates: list[tuple[int, int]], seconds: float) -> None:
+    plan = Plan(tuple(Limit.of(amount, window_us) for amount, window_us in rates))
+    most = plan.most_within(seconds)
+    found = [greedy(limit.interval_us, limit.tolerance_us, most + 1, {}) for limit in plan.limits]
+    assert min(sum(slot <= seconds * SECOND_US for slot in slots) for slots in found) in {most - 1, most}
+
+
+def test_a_crash_puts_the_calls_of_its_last_five_seconds_in_doubt() -> None:
+    assert plan_of("50/second;1000/minute").most_within(5) == 4 + 83
+    assert plan_of("1/minute").most_within(5) == 2
+    assert plan_of("1000/minute").most_within(0) == 4
+
+
 @pytest.mark.parametrize("rates", ["", "fast", "50", "50/fortnight", "50 per", ";"])
 def test_a_text_that_is_no_list_of_rates_says_how_to_write_one(rates: str) -> None:
     with pytest.raises(SettingsError, match="write it like '50/second;1000/minute'"):

@@ -8,14 +8,29 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from tests.fakes import NOW, FakeBucket
-from worker.errors import NoMoreSlots
+from worker.errors import (
+    AccessDenied,
+    AccountRefused,
+    FlashdutyError,
+    NoMoreSlots,
+    NotSent,
+    OutcomeUnknown,
+    RateLimited,
+    RequestRefused,
+    RoomGone,
+)
+from worker.flashduty.app_key import AppKey
+from worker.flashduty.envelope import Answer, unfold
+from worker.health import Health, Level, Sign
 from worker.jobs import Lane
-from worker.slots import LONGEST_HOLD_S, Lines, NotYet, Reserved, Slot, Slots
+from worker.slots import FENCE_S, LONGEST_HOLD_S, Lines, NotYet, Reserved, Slot, Slots
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 SPREAD_S: Final = 0.25
+SLOT: Final = Slot("r1", 0.0, came_at=90.0)
+"""A slot that came 10 s ago."""
 
 
 @dataclass
@@ -147,10 +162,10 @@ def test_a_slot_that_was_not_used_is_given_back() -> None:
 
 
 @pytest.mark.parametrize("asked_s", [None, 7.0])
-def test_a_pause_closes_both_lines(asked_s: float | None) -> None:
+def test_a_pause_closes_both_lines_and_says_whose_call_was_answered_so(asked_s: float | None) -> None:
     here = Desk(pause_left_s=9.0)
-    assert here.slots.pause(asked_s) == 9.0
-    assert (here.bucket.penalties, here.learned) == ([asked_s], [Lines(9.0, 9.0, 9.0)])
+    assert here.slots.pause(SLOT, asked_s) == 9.0
+    assert (here.bucket.penalties, here.learned) == ([(asked_s, SLOT.receipt)], [Lines(9.0, 9.0, 9.0)])
 
 
 def test_a_slot_may_be_used_until_half_the_spread_has_passed() -> None:
@@ -169,6 +184,11 @@ def test_the_bucket_has_been_asked_before_any_waiting() -> None:
     assert slept[0] == []
 
 
+def test_a_call_must_have_left_five_seconds_after_its_slot_came() -> None:
+    here = Desk((reserved(0.1),))
+    assert here.slots.take(Lane.BULK).fence_at == pytest.approx(100.1 + FENCE_S)
+
+
 def test_a_machine_that_never_wakes_in_time_slows_down_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
     here = Desk(tuple(reserved(0.1, f"r{n}") for n in range(5)))
     sleep = here._sleep
@@ -181,3 +201,168 @@ def test_a_machine_that_never_wakes_in_time_slows_down_and_says_so(caplog: pytes
     assert here.slots.take(Lane.BULK).receipt == "r4"
     assert here.slept == [0.1, 0.1, 0.1, SPREAD_S / 2, 0.1, SPREAD_S / 2, 0.1]
     assert caplog.text.count("WARROOMS_SPREAD_S") == 1
+
+
+# --- the account's health -----------------------------------------------------------------------------------------
+
+UNSURE: Final = OutcomeUnknown("no answer", code="Timeout")
+NO_KEY: Final = AccountRefused("who are you?", code="Unauthorized", status=401, hint="check the key")
+DENIED: Final = AccessDenied("not yours", code="AccessDenied", status=403)
+REFUSED: Final = RequestRefused("no such incident", code="ResourceNotFound", status=400)
+GONE: Final = RoomGone("no room", code="RoomGone")
+TOO_FAST: Final = RateLimited("slowly", code="RequestTooFrequently", status=429)
+
+SHAKEN: Final = Health(Level.SHAKEN)
+DOWN: Final = Health(Level.DOWN, 1.0, common=True, changed=True)
+STILL_DOWN: Final = Health(Level.DOWN, 2.0, common=True)
+SUSPENDED: Final = Health(Level.SUSPENDED, 55.0, common=True, changed=True)
+BACK: Final = Health(Level.WELL, changed=True)
+
+
+def told(*healths: Health, level: Level = Level.WELL) -> Desk:
+    """A desk whose last question was answered by an account of that level, and what reports will be answered."""
+    here = Desk((Reserved(0.0, "r1", NOW, level),))
+    here.slots.take(Lane.BULK)
+    here.learned.clear()
+    here.bucket.healths.extend(healths)
+    return here
+
+
+@pytest.mark.parametrize("error", [None, REFUSED, GONE])
+@pytest.mark.parametrize("done", [True, False])
+def test_good_ends_are_not_told_while_the_account_is_well(error: FlashdutyError | None, done: bool) -> None:  # noqa: FBT001
+    here = told()
+    assert here.slots.report(SLOT, error, done=done) == Health()
+    assert here.bucket.reports == []
+
+
+@pytest.mark.parametrize("level", [Level.SHAKEN, Level.DOWN, Level.SUSPENDED])
+@pytest.mark.parametrize(
+    ("error", "done", "sign"),
+    [(None, True, Sign.WELL), (None, False, Sign.ANSWERED), (REFUSED, True, Sign.WELL), (GONE, True, Sign.WELL)],
+)
+def test_good_ends_are_told_while_the_account_is_not_well(
+    level: Level,
+    error: FlashdutyError | None,
+    done: bool,  # noqa: FBT001
+    sign: Sign,
+) -> None:
+    here = told(SHAKEN, level=level)
+    assert here.slots.report(SLOT, error, done=done) == SHAKEN
+    assert here.bucket.reports == [(sign, 10.0, error)]
+
+
+@pytest.mark.parametrize(
+    ("error", "sign"),
+    [
+        (UNSURE, Sign.UNWELL),
+        (NotSent("no route", code="NotConnected"), Sign.UNWELL),
+        (DENIED, Sign.DENIED),
+        (NO_KEY, Sign.REFUSED),
+    ],
+)
+def test_bad_ends_are_always_told_with_how_long_ago_the_call_went_out(error: FlashdutyError, sign: Sign) -> None:
+    here = told(STILL_DOWN)
+    assert here.slots.report(SLOT, error) == STILL_DOWN
+    assert here.bucket.reports == [(sign, 10.0, error)]
+
+
+@pytest.mark.parametrize("level", list(Level))
+def test_a_429_tells_nothing(level: Level) -> None:
+    here = told(level=level)
+    assert here.slots.report(SLOT, TOO_FAST) == Health()
+    assert (here.bucket.reports, here.learned) == ([], [])
+
+
+def test_good_ends_are_told_from_the_first_bad_one_until_the_account_is_well() -> None:
+    here = told(SHAKEN, SHAKEN, Health())
+    here.slots.report(SLOT, None)
+    here.slots.report(SLOT, UNSURE)
+    here.slots.report(SLOT, None)
+    here.slots.report(SLOT, None)
+    here.slots.report(SLOT, None)
+    assert [sign for sign, _, _ in here.bucket.reports] == [Sign.UNWELL, Sign.WELL, Sign.WELL]
+
+
+def test_a_process_learns_from_the_replies_to_others_that_the_account_is_not_well() -> None:
+    here = Desk((NotYet(1.0, NOW, Level.SHAKEN), reserved(0.0)))
+    here.bucket.healths.append(Health())
+    here.slots = Slots(here.bucket, spread_s=SPREAD_S, sleep=lambda _s: True, clock=lambda: here.now_s)
+    with pytest.raises(NoMoreSlots):
+        here.slots.take(Lane.BULK)
+    here.slots.report(SLOT, None)
+    assert len(here.bucket.reports) == 1
+    here.slots.take(Lane.BULK)
+    here.slots.report(SLOT, None)
+    assert len(here.bucket.reports) == 1, "and that it is well again"
+
+
+def test_a_slot_nobody_timed_went_out_just_now() -> None:
+    here = told(STILL_DOWN)
+    here.slots.report(Slot("r1", 0.0), UNSURE)
+    assert here.bucket.reports == [(Sign.UNWELL, 0.0, UNSURE)]
+
+
+@pytest.mark.parametrize(
+    ("health", "learned"),
+    [
+        (DOWN, [Lines(1.0, 1.0, 1.0)]),
+        (STILL_DOWN, [Lines(2.0, 2.0, 2.0)]),
+        (SUSPENDED, [Lines(55.0, 55.0, 55.0)]),
+        (BACK, [Lines(0.0, 0.0, 0.0)]),
+        (SHAKEN, []),
+        (Health(), []),
+    ],
+)
+def test_the_gate_learns_when_the_account_is_paused_and_when_it_is_called_again(
+    health: Health, learned: list[Lines]
+) -> None:
+    here = told(health)
+    here.slots.report(SLOT, UNSURE)
+    assert here.learned == learned
+
+
+def test_an_outage_is_said_once_and_so_is_its_end(caplog: pytest.LogCaptureFixture) -> None:
+    here = told(SHAKEN, DOWN, STILL_DOWN, STILL_DOWN, BACK)
+    for error in (UNSURE, UNSURE, UNSURE, UNSURE, None):
+        here.slots.report(SLOT, error)
+    said = [(record.levelname, record.message) for record in caplog.records]
+    assert said == [
+        ("ERROR", "the API is down, jobs wait and spend no attempts, probes go on: Timeout: no answer"),
+        ("WARNING", "the account is called again: a probe succeeded"),
+    ]
+
+
+def test_a_suspension_is_said_once_with_what_to_do(caplog: pytest.LogCaptureFixture) -> None:
+    here = told(SUSPENDED, Health(Level.SUSPENDED, 55.0, common=True))
+    here.slots.report(SLOT, NO_KEY)
+    here.slots.report(SLOT, NO_KEY)
+    (record,) = caplog.records
+    assert record.levelname == "ERROR"
+    assert "suspended" in record.message
+    assert "Unauthorized (HTTP 401): who are you?; check the key" in record.message
+
+
+def test_a_suspension_without_a_hint_ends_with_the_reason(caplog: pytest.LogCaptureFixture) -> None:
+    here = told(SUSPENDED)
+    here.slots.report(SLOT, DENIED)
+    assert caplog.messages[0].endswith("AccessDenied (HTTP 403): not yours")
+
+
+def test_what_an_answer_echoes_of_the_app_key_is_neither_said_nor_told(caplog: pytest.LogCaptureFixture) -> None:
+    here = told(SUSPENDED)
+    body = b'{"error": {"code": "Unauthorized", "message": "nobody knows app_key=k-123-secret"}}'
+    error = unfold(Answer(401, {}, body), AppKey("k-123-secret"))
+    assert isinstance(error, FlashdutyError)
+    here.slots.report(SLOT, error)
+    assert "nobody knows" in caplog.text
+    assert "k-123-secret" not in caplog.text + repr(vars(error)) + str(here.bucket.reports)
+
+
+@pytest.mark.parametrize("error", [REFUSED, GONE, DENIED])
+def test_a_probe_that_ends_with_a_job_of_its_own_trouble_ends_the_outage_too(
+    error: FlashdutyError, caplog: pytest.LogCaptureFixture
+) -> None:
+    here = told(BACK if error is not DENIED else Health(Level.SHAKEN, changed=True), level=Level.DOWN)
+    here.slots.report(SLOT, error)
+    assert caplog.messages == ["the account is called again: a probe succeeded"]

@@ -69,19 +69,18 @@ class Deadline:
         self._fence_at = math.inf
 
     def start(self, fence_at: float = math.inf) -> None:
-        """A new call begins; its first byte must leave before `fence_at`."""
+        """A new call begins; its request must have left by `fence_at`."""
         self._at = time.monotonic() + self._total_s
         self._fence_at = fence_at
 
     def leave(self) -> None:
-        """Bytes of the request are about to leave.
+        """Bytes of the request are about to leave. Without the last ones it is no request.
 
         Raises:
-            HeldUp: it is too late for the first ones.
+            HeldUp: it is too late.
         """
         if time.monotonic() > self._fence_at:
             raise HeldUp("this process was held up between the slot and the call")
-        self._fence_at = math.inf
 
     def within(self, timeout_s: float | None, late: type[httpcore.TimeoutException]) -> float:
         """The smaller of the timeout and the time left.
@@ -156,7 +155,8 @@ class _Stream(httpcore.NetworkStream):
         return self._inner.read(max_bytes, self._deadline.within(timeout, httpcore.ReadTimeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._deadline.leave()
+        if buffer:  # httpcore writes nothing once more behind the body
+            self._deadline.leave()
         self._inner.write(buffer, self._deadline.within(timeout, httpcore.WriteTimeout))
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.resources import files
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from worker.redis_store import RedisStore, Script
 from worker.token_bucket import HORIZON_US, TokenBucket
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 START_US: Final = 1_790_000_000_000_000
 """16 digits, as on a server in 2026: one more than Lua's tostring() keeps."""
+
+Snapshot = dict[str, dict[str, str]]
+"""What Redis has on its disk of an account: the fields of each key."""
 
 _numbers = itertools.count()
 
@@ -43,7 +46,29 @@ class Desk:
 
     def forget(self) -> None:
         """What a failover to an empty Redis does."""
-        self.store.client.delete(self.bucket.key)
+        self.store.client.delete(self.bucket.key, self.bucket.trouble_key)
+
+    def restart(self) -> None:
+        """Redis comes back with what it had on disk: the state was written by a server with another run id."""
+        if self.store.client.exists(self.bucket.key):
+            self.store.client.hset(self.bucket.key, "i", "another")
+
+    def state(self, key: str | None = None) -> dict[str, str]:
+        """The fields of the bucket, or of another hash."""
+        return cast("dict[str, str]", self.store.client.hgetall(key or self.bucket.key))
+
+    def on_disk(self) -> Snapshot:
+        """All that is stored now."""
+        return {key: self.state(key) for key in (self.bucket.key, self.bucket.trouble_key)}
+
+    def roll_back(self, snapshot: Snapshot) -> None:
+        """A restart that loses what happened since the snapshot."""
+        for key, fields in snapshot.items():
+            self.store.client.delete(key)
+            if fields:
+                self.store.client.hset(key, items=[part for pair in fields.items() for part in pair])
+                self.store.client.pexpire(key, 3_600_000)
+        self.restart()
 
     def _time(self) -> int:
         return self.now_us + self.skew_us
@@ -60,7 +85,8 @@ class MutantStore(RedisStore):
         super().__init__(url)
         self._old, self._new = old, new
 
-    def script(self, name: str) -> Script:
+    def script(self, *names: str) -> Script:
+        (name,) = names
         text = files("worker").joinpath(f"{name}.lua").read_text(encoding="utf-8")
         if self._old not in text:
             raise LookupError(f"the mistake no longer fits the script: {self._old!r}")

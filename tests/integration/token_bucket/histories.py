@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from worker.errors import OutcomeUnknown
+from worker.health import Sign
 from worker.jobs import Lane
 from worker.rate_limit import SECOND_US, Limit, Plan, plan_of
 from worker.slots import Reserved
@@ -27,6 +29,7 @@ PLANS: Final = (
 )
 
 COMMANDS: Final = ("wait", "acquire", "hit", "refund", "penalty", "forget", "step back")
+HEALTH: Final = (*Sign, "resume", "restart")
 
 
 @dataclass(frozen=True)
@@ -34,11 +37,11 @@ class Command:
     """One command.
 
     Args:
-        what: one of COMMANDS.
-        us: how long to wait or to step back; the Retry-After, 0 if the server did not say.
+        what: one of COMMANDS or HEALTH.
+        us: how long to wait or to step back; the Retry-After, 0 if the server did not say; how long a call took.
         lane: of an acquire.
         ticket: of an acquire.
-        which: which of the receipts to give back, counted from the newest.
+        which: which of the receipts to give back, or was answered by 429, counted from the newest.
     """
 
     what: str
@@ -49,9 +52,12 @@ class Command:
 
 
 def random_history(seed: int, length: int) -> list[Command]:
-    """Mostly crowded, sometimes at rest, rarely struck by a penalty, a loss or a stepping clock."""
+    """Mostly crowded, sometimes at rest, rarely struck by a penalty, a loss or a stepping clock.
+
+    Every other one has an API that fails and an account that is refused.
+    """
     dice = random.Random(seed)
-    return [_random_command(dice) for _ in range(length)]
+    return [_sick_command(dice) if seed % 2 and dice.random() < 0.4 else _random_command(dice) for _ in range(length)]
 
 
 def disagreement(desk: Desk, history: Iterable[Command]) -> str | None:
@@ -65,6 +71,10 @@ def disagreement(desk: Desk, history: Iterable[Command]) -> str | None:
         level, expected_level = desk.bucket.peek(), twin.peek(desk.now_us)
         if level != expected_level:
             return f"{number}: after {command}: bucket {level}, twin {expected_level}"
+        why = desk.bucket.trouble()
+        trouble = why and (why.level, why.code, why.probes)
+        if trouble != twin.trouble():
+            return f"{number}: after {command}: bucket {trouble}, twin {twin.trouble()}"
     return None
 
 
@@ -74,6 +84,12 @@ def bucket_and_twin_agree(open_desk: Open, *, seeds: int, length: int) -> None:
         for seed in range(100 * number, 100 * number + seeds):
             found = disagreement(open_desk(plan), random_history(seed, length))
             assert found is None, f"plan {plan}, seed {seed}, {found}"
+
+
+def _sick_command(dice: random.Random) -> Command:
+    what = dice.choices((*HEALTH, "wait"), (24, 5, 50, 10, 2, 1, 1, 20))[0]
+    us = dice.choice((0, dice.randint(0, 300_000), dice.randint(0, 3 * SECOND_US)))
+    return Command(what, us * (20 if dice.random() < 0.1 else 1))
 
 
 def _random_command(dice: random.Random) -> Command:
@@ -95,7 +111,7 @@ def _play(desk: Desk, twin: Twin, command: Command, receipts: list[tuple[str, st
             expected = twin.acquire(desk.now_us, command.lane, ticket=command.ticket)
             if isinstance(reply, Reserved) and isinstance(expected, Reserved):
                 receipts.append((reply.receipt, expected.receipt))
-                return (reply.wait_s, reply.lines), (expected.wait_s, expected.lines)
+                reply, expected = replace(reply, receipt=""), replace(expected, receipt="")
             return reply, expected
         case "hit":
             return bucket.hit(), twin.hit(desk.now_us)
@@ -103,7 +119,9 @@ def _play(desk: Desk, twin: Twin, command: Command, receipts: list[tuple[str, st
             receipt, expected_receipt = receipts[-1 - command.which]
             return bucket.refund(receipt), twin.refund(desk.now_us, expected_receipt)
         case "penalty":
-            return bucket.penalty(command.us / SECOND_US), twin.penalty(desk.now_us, command.us)
+            receipt, expected_receipt = receipts[-1 - command.which] if command.which < len(receipts) else ("", "")
+            asked_s = command.us / SECOND_US
+            return bucket.penalty(asked_s, receipt), twin.penalty(desk.now_us, command.us, expected_receipt)
         case "forget":
             desk.forget()
             twin.forget()
@@ -111,4 +129,20 @@ def _play(desk: Desk, twin: Twin, command: Command, receipts: list[tuple[str, st
             desk.now_us += command.us
         case "step back":
             desk.now_us = max(START_US, desk.now_us - command.us)
+        case _:
+            return _play_health(desk, twin, command)
+    return None, None
+
+
+def _play_health(desk: Desk, twin: Twin, command: Command) -> tuple[object, object]:
+    match command.what:
+        case Sign() as sign:
+            error = OutcomeUnknown("no", code=f"after {command.us}")
+            health = desk.bucket.report(sign, command.us / SECOND_US, error)
+            return health, twin.report(desk.now_us, sign, command.us, error.code)
+        case "resume":
+            return desk.bucket.resume(), twin.resume(desk.now_us)
+        case "restart":
+            desk.restart()
+            twin.restart()
     return None, None

@@ -9,7 +9,8 @@ import pytest
 from limits import parse, parse_many
 from limits.storage import RedisStorage
 
-from worker.errors import QueueUnavailable
+from worker.errors import AccountRefused, QueueUnavailable
+from worker.health import Sign
 from worker.jobs import Lane
 from worker.limits_strategy import TokenBucketRateLimiter
 from worker.rate_limit import SECOND_US, plan_of
@@ -67,6 +68,18 @@ def test_a_penalty_of_the_workers_stops_hits(limiter: TokenBucketRateLimiter, st
     rested(store).penalty(30)
     assert not limiter.test(SECOND, "acme")
     assert not limiter.hit(SECOND, "acme")
+
+
+def test_an_account_that_is_suspended_gives_no_hit_not_even_as_a_probe(
+    limiter: TokenBucketRateLimiter, store: RedisStore
+) -> None:
+    bucket = rested(store)
+    bucket.report(Sign.REFUSED, 0, AccountRefused("who are you?", code="Unauthorized", status=401))
+    assert not limiter.test(SECOND, "acme")
+    assert not limiter.hit(SECOND, "acme")
+    assert 50 < limiter.get_window_stats(SECOND, "acme").reset_time - time.time() < 56
+    limiter.clear(MINUTE, "acme")
+    assert bucket.trouble() is None
 
 
 def test_window_stats_tell_the_tokens_of_the_item_and_when_to_try(

@@ -6,9 +6,16 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from . import test_health_table
 from .desk import Desk, MutantStore
 from .histories import bucket_and_twin_agree
-from .safety import a_lost_bucket_gives_no_more, every_answer_to_a_refund_is_safe, no_server_refuses_a_used_slot
+from .outages import a_well_bucket_is_small, traffic_comes_back_on_a_ramp
+from .safety import (
+    a_bucket_that_was_rolled_back_gives_no_more,
+    a_lost_bucket_gives_no_more,
+    every_answer_to_a_refund_is_safe,
+    no_server_refuses_a_used_slot,
+)
 from .tables import play
 from .test_truth_table import TABLES
 
@@ -23,6 +30,11 @@ if TYPE_CHECKING:
 def tables(open_desk: Open) -> None:
     for plan, rows in TABLES.values():
         play(open_desk, rows, plan)
+
+
+def health(open_desk: Open) -> None:
+    for rows in test_health_table.TABLES.values():
+        play(open_desk, rows)
 
 
 def twin(open_desk: Open) -> None:
@@ -40,6 +52,10 @@ def refunds(open_desk: Open) -> None:
 JUDGES: Final[dict[str, Callable[[Open], None]]] = {
     "tables": tables,
     "twin": twin,
+    "health": health,
+    "ramp": traffic_comes_back_on_a_ramp,
+    "size": a_well_bucket_is_small,
+    "rollback": a_bucket_that_was_rolled_back_gives_no_more,
     "servers": servers,
     "refunds": refunds,
     "loss": a_lost_bucket_gives_no_more,
@@ -118,13 +134,67 @@ MUTANTS: Final = {
     ),
     "a clock that steps back is believed": ("local back = math.max(", "local back = 0 * math.max(", "tables twin"),
     "a clock that steps back refills": (
-        "known and known - back or empty",
-        "known and now or empty",
+        "or known - back) or empty",
+        "or now) or empty",
         "tables twin servers",
     ),
     "a hit passes those who wait": ("newcomer('bulk') <= now", "slot <= now", "tables"),
     "a hit is not remembered": ("save() -- also if refused", "-- also if refused", "tables twin"),
     "levels are rounded up": ("math.floor(1000 *", "math.ceil(1000 *", "twin"),
+    # --- restarts ---
+    "a restart is not noticed": ("local restarted = stored[14] ~= run", "local restarted = false", "health rollback"),
+    "a restart is noticed for ever": ("if restarted then\n", "if false then\n", "tables health twin"),
+    "old slots are taken back after a restart": (
+        "not restarted and tonumber(stored[NAMED + 2 * i])",
+        "tonumber(stored[NAMED + 2 * i])",
+        "health",
+    ),
+    # --- health ---
+    "a success makes no failure good": (
+        "failures, denials = math.max(failures - 1, 0), math.max(denials - 1, 0)",
+        "failures = failures",
+        "health twin",
+    ),
+    "a success makes all failures good": (
+        "failures, denials = math.max(failures - 1, 0), math.max(denials - 1, 0)",
+        "failures, denials = 0, 0",
+        "health twin",
+    ),
+    "answers to old calls count": ("now - age >= opened_at", "true", "health twin"),
+    "everybody is a probe": ("probe_at = now + wait + PROBE_US", "probe_at = probe_at", "health twin"),
+    "a hit is a probe": ("(level < DOWN and newcomer(", "(newcomer(", "twin"),
+    "a probe that was not sent is waited for": (
+        "local free_again = frees_the_next_probe(receipt)\n  if taken_back",
+        "local free_again = false\n  if taken_back",
+        "health twin",
+    ),
+    "any 429 frees the next probe": ("string.find(receipt, PROBE, 1, true) ~= nil", "true", "health twin"),
+    "a probe's 429 frees no other": (
+        "local free_again = frees_the_next_probe(receipt)\n  local length",
+        "local free_again = false\n  local length",
+        "health twin",
+    ),
+    "probes go out every second": (
+        "PROBES_US[math.min(failed_probes + 1, #PROBES_US)]",
+        "PROBES_US[1]",
+        "health twin",
+    ),
+    "a suspended account is probed every second": (
+        "open(SUSPENDED, SUSPENDED_US, ...)",
+        "open(SUSPENDED, PROBES_US[1], ...)",
+        "health twin",
+    ),
+    "a 5xx makes people forget why it is suspended": ("if level == SUSPENDED and redis", "if false and redis", "twin"),
+    "an answer on the way closes the outage": ("if how == 'answered' then", "if false then", "health twin"),
+    "a denial leaves the API down": ("if level == DOWN then -- it answers", "if false then -- it", "health twin"),
+    "who was sent away keeps a place": ("urgent_end, bulk_end = 0, 0 -- who", "-- who", "twin"),
+    "who is sent away gets a place": ("if level < DOWN then -- else", "if true then -- else", "health twin"),
+    "no ramp": ("if ramp_end > now then -- traffic", "if false then -- traffic", "health twin ramp"),
+    "the ramp is steep": ("(SLOWEST - 1) * part", "0.1 * part", "health twin ramp"),
+    "the ramp is faster than full speed": ("(SLOWEST - 1) * part", "-0.6 * part", "health twin ramp"),
+    "the ramp has no end": ("local part = math.min(", "local part = math.max(1, ", "health twin"),
+    "the ramp of a slow account ends late": ("math.min(longer, to_the_end)", "longer", "twin ramp"),
+    "a well account keeps its trouble": ("redis.call('HDEL', key, 'l'", "redis.call('HDEL', key, 'x'", "size"),
 }
 
 

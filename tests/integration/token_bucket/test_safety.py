@@ -8,6 +8,8 @@ from worker.rate_limit import SECOND_US, Limit, Plan
 
 from .safety import (
     ACCOUNT,
+    OUTAGES,
+    a_bucket_that_was_rolled_back_gives_no_more,
     a_lost_bucket_gives_no_more,
     every_answer_to_a_refund_is_safe,
     no_server_refuses_a_used_slot,
@@ -30,6 +32,14 @@ def test_used_slots_conform_to_a_fresh_bucket_whatever_is_given_back(open_desk: 
 
 def test_used_slots_conform_to_a_fresh_bucket_whenever_the_state_is_lost(open_desk: Open) -> None:
     a_lost_bucket_gives_no_more(open_desk)
+
+
+def test_no_server_refuses_a_used_slot_through_outages_suspensions_and_restarts(open_desk: Open) -> None:
+    no_server_refuses_a_used_slot(open_desk, troubles=OUTAGES, used=0.1)
+
+
+def test_used_slots_conform_to_a_fresh_bucket_however_often_it_is_rolled_back(open_desk: Open) -> None:
+    a_bucket_that_was_rolled_back_gives_no_more(open_desk)
 
 
 def test_every_server_refuses_a_bucket_of_capacity_n(open_desk: Open) -> None:
@@ -68,7 +78,7 @@ def test_twelve_workers_use_at_least_98_5_percent_of_every_minute_from_the_first
 
 
 def test_dead_workers_and_refunds_cost_only_what_no_limit_could_take_back(open_desk: Open) -> None:
-    log = storm(open_desk(ACCOUNT), seconds=60, seed=3, spread_us=0, troubles=False)
+    log = storm(open_desk(ACCOUNT), seconds=60, seed=3, spread_us=0, troubles=None)
     lost = log.given_back - log.taken_back
     assert log.died > 10
     assert log.given_back > 100

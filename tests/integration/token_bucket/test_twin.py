@@ -7,27 +7,31 @@ from typing import TYPE_CHECKING
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from worker.health import Sign
 from worker.jobs import Lane
 
-from .histories import COMMANDS, PLANS, Command, bucket_and_twin_agree, disagreement
+from .histories import COMMANDS, HEALTH, PLANS, Command, bucket_and_twin_agree, disagreement
 
 if TYPE_CHECKING:
     from worker.rate_limit import Plan
 
     from .desk import Open
 
-commands = st.builds(
-    Command,
-    what=st.sampled_from(("acquire", "acquire", "acquire", "wait", "wait", *COMMANDS)),
-    us=st.one_of(st.integers(0, 200_000), st.integers(0, 70_000_000)),
-    lane=st.sampled_from(Lane),
-    ticket=st.booleans(),
-    which=st.integers(0, 5),
-)
+
+def histories(*more: str) -> st.SearchStrategy[list[Command]]:
+    commands = st.builds(
+        Command,
+        what=st.sampled_from(("acquire", "acquire", "acquire", "wait", "wait", *COMMANDS, *more)),
+        us=st.one_of(st.integers(0, 200_000), st.integers(0, 70_000_000)),
+        lane=st.sampled_from(Lane),
+        ticket=st.booleans(),
+        which=st.integers(0, 5),
+    )
+    return st.lists(commands, min_size=5, max_size=40)
 
 
 @settings(
-    max_examples=120,
+    max_examples=200,
     deadline=None,
     derandomize=True,
     database=None,
@@ -36,7 +40,7 @@ commands = st.builds(
 @given(
     plan=st.sampled_from(PLANS),
     horizon_us=st.sampled_from((125_000, 0, 1_000_001)),
-    history=st.lists(commands, min_size=5, max_size=40),
+    history=histories() | histories(*HEALTH, *[Sign.UNWELL] * 8),
 )
 def test_bucket_and_twin_give_the_same_replies(
     open_desk: Open, plan: Plan, horizon_us: int, history: list[Command]

@@ -7,6 +7,9 @@ import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from worker.errors import OutcomeUnknown
+from worker.gate import BELIEVE_S
+from worker.health import Level, Sign
 from worker.jobs import Lane
 from worker.slots import NotYet
 
@@ -83,13 +86,19 @@ class _Event:
     asked_us: int = field(compare=False, default=0)
     ticket: bool = field(compare=False, default=False)
     receipt: str = field(compare=False, default="")
+    ended: Sign | None = field(compare=False, default=None)
 
 
 class Simulation:
-    """Runs crews on a desk; `disturb` may be called between two `run`s."""
+    """Runs crews on a desk; between two `run`s it may be disturbed.
+
+    `ends` is how calls end from now on; None: nobody tells. A worker that meets an account that is down goes away, and
+    the gate lets another one ask after five seconds.
+    """
 
     def __init__(self, desk: Desk, crews: Iterable[Crew], seed: int = 1) -> None:
         self.log = Log()
+        self.ends: Sign | None = None
         self._desk = desk
         self._random = random.Random(seed)
         self._events: list[_Event] = []
@@ -105,12 +114,19 @@ class Simulation:
         while self._events and self._events[0].at_us < end:
             event = heapq.heappop(self._events)
             self._desk.now_us = max(self._desk.now_us, event.at_us)
-            if event.crew is None:
+            if event.ended is not None:
+                self.tell(event.ended, event.asked_us)
+            elif event.crew is None:
                 self.log.taken_back += self._desk.bucket.refund(event.receipt)
             else:
                 self._ask(event, event.crew)
         self._desk.now_us = end
         return self.log
+
+    def tell(self, sign: Sign, since_us: int) -> None:
+        """A call ended that went out at `since_us`."""
+        error = None if sign in {Sign.WELL, Sign.ANSWERED} else OutcomeUnknown("no", code=sign.value)
+        self._desk.bucket.report(sign, max(0, self._desk.now_us - since_us) / 1_000_000, error)
 
     def rest(self, seconds: float) -> None:
         """Nobody asks for that long, then all who wanted to ask at once."""
@@ -125,7 +141,9 @@ class Simulation:
         self.log.questions += 1
         reply = self._desk.bucket.acquire(crew.lane, ticket=event.ticket)
         until = now + round(reply.wait_s * 1_000_000)
-        if isinstance(reply, NotYet):
+        if isinstance(reply, NotYet) and reply.level >= Level.DOWN and reply.wait_s > BELIEVE_S:
+            self._at(now + round(BELIEVE_S * 1_000_000), crew, asked_us=event.asked_us)
+        elif isinstance(reply, NotYet):
             back = until + self._random.randint(0, crew.late_us)
             if self._random.random() < crew.dies:
                 self.log.died += 1
@@ -141,4 +159,6 @@ class Simulation:
             arrival = until + self._random.choice((0, crew.spread_us, self._random.randint(0, crew.spread_us)))
             self.log.calls.append(Call(crew.lane, event.asked_us, until, arrival))
             again = until + crew.busy_us
+            if self.ends is not None:
+                self._at(again - 1, None, asked_us=until, ended=self.ends)
             self._at(again, crew, asked_us=again)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -8,40 +9,25 @@ from producers import console
 from producers.cli.bulk import Request
 from producers.cli.bulk_summary import Outcome, dry_run_lines, summary_lines
 from producers.cli.exits import Exit
-from producers.cli.overview import AccountView, BatchView, account_lines, batch_line
-from producers.cli.views import again_command, record_json, record_lines, room_link, state_of
+from producers.cli.overview import AccountView, BatchView, account_json, account_lines, batch_line
+from producers.cli.views import record_json, record_lines, room_link, state_of
+from producers.crew import Crew
+from producers.halts import Halt
 from producers.receipt import Receipt, Status
 from producers.watching import Sample, Watch
-from worker.jobs import JobState, Lane, WarRoom, WarRoomJob
+from tests.records import ID, NOW_S, UNAUTHORIZED, record
+from worker.jobs import JobState, WarRoom, WarRoomJob
 from worker.rate_limit import plan_of
-from worker.records import Progress, Record
+from worker.records import Progress
 from worker.settings import Account
 from worker.slots import Lines
 from worker.token_bucket import BucketLevel
 
-NOW_S = 1_790_000_000.0
-ID = "69da451ef77b1b51f40e83ee"
-JOB = WarRoomJob(incident_id=ID, integration_id=7, lane=Lane.URGENT)
+if TYPE_CHECKING:
+    from worker.records import Record
+
 ACCOUNT = Account(name="default", plan=plan_of("1000/minute"))
 ROOM = WarRoom(chat_id="oc_1", chat_name="Disk full", share_link="https://im.example/1")
-
-
-def record(state: JobState = JobState.QUEUED, job: WarRoomJob = JOB, **changes: object) -> Record:
-    values: dict[str, object] = {
-        "batches": (),
-        "attempts": 0,
-        "created_at": NOW_S - 60,
-        "updated_at": NOW_S - 60,
-        "due_at": None,
-        "finished_at": None,
-        "room": None,
-        "request_id": "",
-        "code": "",
-        "message": "",
-        "hint": "",
-        "status": None,
-    }
-    return Record(job=job, state=state, **(values | changes))  # type: ignore[arg-type]
 
 
 def progress(**states: int) -> Progress:
@@ -108,7 +94,9 @@ def test_a_moment_for_machines_has_an_offset() -> None:
     [
         (record(), "queued, waits for its turn"),
         (record(attempts=2), "queued again after 2 attempts"),
-        (record(JobState.OPENING, attempts=1), "opening, attempt 1"),
+        (record(JobState.OPENING, attempts=1, began=True), "opening, attempt 1"),
+        (record(JobState.OPENING), "in a worker's hands, waits for its slot"),
+        (record(JobState.OPENING, attempts=2), "in a worker's hands, waits for its slot after 2 attempts"),
         (record(JobState.FOUND), "found: the incident had its room already"),
         (record(JobState.FAILED, attempts=6), "failed after 6 attempts"),
         (record(JobState.CANCELLED), "cancelled"),
@@ -129,10 +117,14 @@ def test_a_failed_job_says_why_and_the_command_that_tries_again() -> None:
     failed = record(JobState.FAILED, job, attempts=1, message="no responders", hint="add a responder")
     text = "\n".join(record_lines(failed, NOW_S))
     assert "no responders" in text
-    assert "add a responder; then queue it again: warrooms open" in text
-    assert again_command(failed) == (
-        f"warrooms open {ID} --account eu --integration 7 --member 1 --member 2 --add-observers"
-    )
+    assert f"add a responder; then queue it again: warrooms failed replay eu.{ID}.7" in text
+    assert "members  1, 2 and the observers" in text
+
+
+def test_a_job_in_hand_names_its_worker_and_an_unknown_outcome_what_follows() -> None:
+    text = "\n".join(record_lines(record(JobState.OPENING, worker="celery@a", look_first=True), NOW_S))
+    assert "worker   celery@a\n" in text
+    assert "outcome  unknown: a room may be there already; the next attempt looks first" in text
 
 
 def test_a_room_without_a_link_is_named() -> None:
@@ -165,6 +157,48 @@ def test_an_account_in_trouble_says_so() -> None:
         "no responders",
     ):
         assert part in text
+
+
+def view_of(*, halt: Halt | None = None, crew: Crew | None = None, **states: int) -> AccountView:
+    return AccountView(ACCOUNT, progress(**states), BucketLevel(37.0, Lines(37, 37, 37), (0.0,)), [], [], halt, crew)
+
+
+def test_a_suspended_account_says_why_since_when_and_what_to_do_before_anything_else() -> None:
+    view = view_of(halt=Halt("default", UNAUTHORIZED, 37.0), queued=1000)
+    first, second, third, fourth, *rest = account_lines(view, NOW_S)
+    assert first == "account default"
+    assert second == "  SUSPENDED: Unauthorized (HTTP 401): the app key is not valid"
+    assert third.endswith("(5 min ago); 4 probes failed since; next probe in 37 s")
+    assert fourth.startswith("  to do    check the app key; it resumes by itself when a probe succeeds")
+    text = "\n".join(rest)
+    assert "429" not in text
+    assert "empty" not in text
+    value = account_json(view)
+    assert value["drain_s"] is None
+    assert value["trouble"] == {
+        "account": "default",
+        "state": "suspended",
+        "code": "Unauthorized",
+        "message": "Unauthorized (HTTP 401): the app key is not valid",
+        "hint": "check the app key",
+        "request_id": "req-1",
+        "since": console.iso(NOW_S - 300),
+        "probes": 4,
+        "next_probe_s": 37.0,
+    }
+
+
+def test_an_account_that_nobody_works_for_says_so() -> None:
+    lonely = view_of(crew=Crew({"celery@a": 240.0}), queued=3)
+    text = "\n".join(account_lines(lonely, NOW_S))
+    assert "workers  NONE ALIVE, and 3 jobs wait: start one with: celery -A worker worker" in text
+    assert "last heard 4 min ago: celery@a" in text
+    value = account_json(view_of(crew=Crew({"celery@a": 240.0, "celery@b": 1.0})))
+    assert value["workers_alive"] == 1
+    assert value["workers"] == [
+        {"name": "celery@b", "alive": True, "last_beat_s": 1.0},
+        {"name": "celery@a", "alive": False, "last_beat_s": 240.0},
+    ]
 
 
 def test_counters_below_zero_are_shown_as_zero() -> None:
@@ -239,3 +273,17 @@ def test_nothing_half_done_goes_unsaid() -> None:
     ]
     assert Outcome().trouble("f") == ["f has no job in it"]
     assert "run it again for the rest" in Outcome(interrupted=True).trouble("f")[0]
+
+
+def test_jobs_that_are_not_on_disk_yet_are_said_and_so_is_an_account_that_is_not_called() -> None:
+    outcome = tallied(Status.QUEUED)
+    assert outcome.remarks() == []
+    outcome.tally.on_disk = False
+    outcome.halts = [Halt("default", UNAUTHORIZED, 37.0)]
+    halted, unsure = outcome.remarks()
+    assert halted.startswith("account default is suspended: Unauthorized (HTTP 401)")
+    assert "has not confirmed yet" in unsure
+    assert not any("expected to start" in one for one in summary_lines(outcome, Request("f"), NOW_S, waited=False))
+    outcome.tally.on_disk = None
+    outcome.halts = []
+    assert outcome.remarks() == []

@@ -4,13 +4,15 @@ from dataclasses import replace
 
 import pytest
 
+from producers.halts import Halt
 from producers.watching import Sample, View, Watch, line, per_minute, result, speed, time_left_s
+from tests.records import DOWN, UNAUTHORIZED
 
 PER_S = 1000 / 60
 
 
 def sample(at_s: float = 0.0, **counts: int) -> Sample:
-    made = Sample(at_s, rate_per_s=PER_S, allowed_per_s=PER_S, **counts)
+    made = Sample(at_s, rate_per_s=PER_S, allowed_per_s=PER_S, **counts)  # type: ignore[arg-type]
     return replace(made, line=made.waiting)
 
 
@@ -120,6 +122,42 @@ def test_the_line_says_why_nothing_moves() -> None:
     assert line(seen(paused)).endswith("about 13 s left, paused for 12 s: the API said 429")
     stalled = seen(sample(0, queued=10), sample(30, queued=10))
     assert line(stalled).endswith("no job was taken for 30 s: is a worker running?")
+
+
+def test_the_line_of_a_suspended_account_says_so_and_promises_no_time() -> None:
+    halted = replace(sample(queued=10), pause_s=37.0, halts=(Halt("default", UNAUTHORIZED, 37.0),), alive=2)
+    assert line(seen(halted)) == "0 of 10 done, suspended: Unauthorized, next probe in 37 s"
+    value = seen(halted).as_json("")
+    assert (value["left_s"], value["pause_s"], value["workers_alive"]) == (None, 37.0, 2)
+    assert [halt["state"] for halt in value["halts"]] == ["suspended"]  # type: ignore[attr-defined]
+
+
+def test_the_line_of_an_api_that_is_down_says_when_the_next_probe_goes_out() -> None:
+    down = replace(sample(queued=10), pause_s=4.0, halts=(Halt("default", DOWN, 4.0),))
+    assert line(seen(down)).endswith("done, the API is down: Timeout, next probe in 4 s")
+    due = replace(down, pause_s=0.0, halts=(Halt("default", DOWN, 0.0),))
+    assert line(seen(due)).endswith("the API is down: Timeout, the next call is a probe")
+    eu = replace(due, halts=(Halt("eu", DOWN, 0.0), Halt("us", UNAUTHORIZED, 9.0)))
+    assert "account eu finds the API is down: Timeout" in line(seen(eu))
+    assert "account us suspended: Unauthorized, next probe in 9 s" in line(seen(eu))
+
+
+def test_a_line_without_a_living_worker_says_so_at_once() -> None:
+    alone = replace(sample(queued=10), alive=0)
+    assert line(seen(alone)).endswith("no worker is alive: start one with: celery -A worker worker")
+    assert line(seen(replace(sample(opened=10), alive=0))) == "10 of 10 done"
+
+
+def test_what_a_dead_worker_holds_does_not_hide_that_the_line_stands_still() -> None:
+    held = replace(sample(queued=5, opening=2), alive=0)
+    assert seen(held, replace(held, at_s=20.0)).stalled_s == 20
+    worked_on = replace(held, alive=1)
+    assert seen(worked_on, replace(worked_on, at_s=20.0)).stalled_s is None
+
+
+def test_a_line_that_stands_still_though_workers_live_sends_to_their_logs() -> None:
+    idle = replace(sample(queued=5), alive=3)
+    assert line(seen(idle, replace(idle, at_s=20.0))).endswith("for 20 s: see the logs of the workers (3 alive)")
 
 
 def test_a_finished_watch_has_no_speed_and_no_time_left_in_its_line() -> None:

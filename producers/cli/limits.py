@@ -1,0 +1,61 @@
+"""`warrooms limit …`: what people do to an account's bucket."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from producers import console
+from producers.cli.desks import halt_of, open_desks
+from producers.cli.exits import Exit
+from producers.crew import Crew
+
+if TYPE_CHECKING:
+    from producers.cli.desks import Desk
+    from producers.halts import Halt
+
+
+def resume(account: str | None, *, json: bool) -> Exit:
+    """Lets the accounts be called again that are suspended or down.
+
+    Raises:
+        BadInput: no such account.
+        QueueUnavailable: Redis does not answer.
+    """
+    done = [(desk, halt_of(desk), desk.bucket.resume()) for desk in open_desks(account)]
+    if json:
+        listed = [
+            {"account": desk.account.name, "resumed": resumed, "was": halt.as_json() if halt and resumed else None}
+            for desk, halt, resumed in done
+        ]
+        console.answer_json({"accounts": listed})
+    else:
+        console.answer(*(line for desk, halt, resumed in done for line in _lines(desk, halt, resumed=resumed)))
+    return Exit.DONE
+
+
+def _lines(desk: Desk, halt: Halt | None, *, resumed: bool) -> list[str]:
+    name = f"account {desk.account.name}"
+    pause_s = desk.bucket.peek().lines.pause_s
+    paused = f"; it is paused for {console.duration(pause_s)}: the API said 429, that stays" if pause_s > 0 else ""
+    if not resumed:
+        return [f"{name} is neither suspended nor down{paused}; nothing was changed"]
+    waiting = desk.ledger.progress().waiting
+    lines = [f"{name} is called again{paused}; {what_it_was(halt)}", *what_next(halt, waiting)]
+    crew = Crew(desk.ledger.workers())
+    return lines if crew.alive else [*lines, f"workers: {crew.text(waiting)}"]
+
+
+def what_it_was(halt: Halt | None) -> str:
+    """Why it was not called, in the past."""
+    if halt is None:
+        return "it was not called"
+    was = "suspended" if halt.suspended else "down"
+    return f"it was {was}: {halt.trouble.message or halt.trouble.code}"
+
+
+def what_next(halt: Halt | None, waiting: int) -> list[str]:
+    """What happens to it from now on."""
+    go = f"{console.many(waiting, 'job')} that waited go on now" if waiting else "no job waits for it"
+    if halt is not None and not halt.suspended:
+        return [f"{go}; if the API is still down, a few more failed calls stop it again"]
+    return [f"{go}; if the API still refuses it, the next call suspends it again and no job is lost"]
