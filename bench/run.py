@@ -145,9 +145,8 @@ PROMISES = (
         "valkey_crash",
         lambda r: "; ".join(
             "{how}: {resumed_s} s, {second_rooms} second rooms, {refused} told, {missing} of {acknowledged} "
-            "acknowledged missing ({missing_older_than_2_s} older than 2 s, {missing_though_on_disk} said to be on disk)".format(
-                **x
-            )
+            "acknowledged missing ({missing_older_than_2_s} older than 2 s, "
+            "{missing_though_on_disk} said to be on disk)".format(**x)
             for x in r
         ),
         lambda r: highest(r, "resumed_s") <= 5 and highest(r, "missing_older_than_2_s") == 0 and even(r),

@@ -17,6 +17,7 @@ from producers.receipt import Receipt, Status, Tally
 from worker.errors import InvalidJob, QueueUnavailable
 from worker.jobs import BATCH_PATTERN, JobState, Lane, WarRoomJob
 from worker.ledger import Ledger
+from worker.on_disk import OnDisk
 from worker.redis_store import RedisStore
 from worker.token_bucket import TokenBucket
 
@@ -64,7 +65,7 @@ class JobQueue:
         }
 
     def enqueue(self, job: WarRoomJob) -> Receipt:
-        """Queues one job. With `store.on_disk()` a program can wait until Redis has written it to disk.
+        """Queues one job; does not wait until it is on Redis' disk, as `enqueue_many` does.
 
         Raises:
             InvalidJob: the account is not configured here.
@@ -93,7 +94,7 @@ class JobQueue:
                 Handing the same jobs in again does no harm.
         """
         _check_batch(batch)
-        tally = Tally(batch)
+        tally, on_disk = Tally(batch), OnDisk(self.store)
         source = iter(jobs)
         while chunk := list(islice(source, CHUNK)):
             with _saying_how_many(tally):
@@ -104,7 +105,7 @@ class JobQueue:
                     on_receipt(job, receipt)
         if tally.total:
             with _saying_how_many(tally):
-                tally.on_disk = self.store.on_disk()
+                tally.on_disk = on_disk.wait()
         return tally
 
     def ledger(self, account: str) -> Ledger:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 EVERY_S: Final = 2.0
+AGAIN_S: Final = 0.2
 TIMEOUT_S: Final = 2.0
 """A beat that takes longer goes over a dead connection: the next one takes a new."""
 
@@ -57,13 +58,15 @@ class Heartbeat:
                 log.debug("no goodbye: %s", error)
         self._store.close()
 
-    def beat(self) -> None:
-        """One beat for each account; a Redis that was restarted is told what this worker knows."""
-        for ledger in self._ledgers:
-            try:
+    def beat(self) -> bool:
+        """One beat for each account; a Redis that was restarted is told what this worker knows. Whether all arrived."""
+        try:
+            for ledger in self._ledgers:
                 self._beat(ledger)
-            except WarroomsError as error:
-                log.debug("no heartbeat: %s", error)
+        except WarroomsError as error:
+            log.debug("no heartbeat: %s", error)
+            return False
+        return True
 
     def _beat(self, ledger: Ledger) -> None:
         server = ledger.beat(self._worker)
@@ -74,8 +77,9 @@ class Heartbeat:
         self._servers[ledger.account] = server
 
     def _run(self) -> None:
-        while not self._stopping.wait(EVERY_S):
+        pause_s = EVERY_S
+        while not self._stopping.wait(pause_s):
             try:
-                self.beat()
+                pause_s = EVERY_S if self.beat() else AGAIN_S
             except Exception:
                 log.exception("no heartbeat")

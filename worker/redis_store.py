@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SOCKET_TIMEOUT_S: Final = 5.0
-ON_DISK_S: Final = 3.0
-"""With fsync every second it takes one; a disk that is busy may take two."""
 HEALTH_CHECK_S: Final = 10
 SCHEMES: Final = ("redis://", "rediss://")
 PLACE_UNREADABLE: Final = "(unreadable address)"
@@ -124,26 +122,6 @@ class RedisStore:
             QueueUnavailable: Redis does not answer or refuses.
         """
         return self.held(lambda: self.client.llen(queue))
-
-    def on_disk(self) -> bool | None:
-        """Waits until everything written so far is on Redis' disk, a second or so.
-
-        Returns:
-            Whether it is; None if this Redis cannot tell (no append-only file, or older than 7.2).
-
-        Raises:
-            QueueUnavailable: Redis does not answer or refuses: what was written last may be lost.
-        """
-        with self.errors():
-            # On one connection, behind a write of its own: WAITAOF waits for that, and so for all before it.
-            pipe = self.client.pipeline(transaction=False)
-            pipe.set("warrooms:on-disk", "?", px=60_000)
-            pipe.execute_command("WAITAOF", 1, 0, round(ON_DISK_S * 1000))  # type: ignore[no-untyped-call]
-            written, reply = pipe.execute(raise_on_error=False)
-            for failed in (written, reply):
-                if isinstance(failed, redis.ConnectionError | redis.TimeoutError | redis.exceptions.OutOfMemoryError):
-                    raise failed
-        return None if isinstance(reply, Exception) else bool(reply[0])
 
     def ping(self) -> None:
         """One round trip.

@@ -24,7 +24,7 @@ _GOOD: Final = frozenset({Sign.WELL, Sign.ANSWERED})
 LATE_IN_A_ROW: Final = 3
 """So many late awakenings for one job are no accident."""
 
-FENCE_S: Final = 5.0
+FENCE_S: Final = 4.0
 """A call that has not left this long after its slot came never will: half of the silence after which a worker is dead.
 
 `send_by` is checked before the call and guards the limit; this is checked when the first byte leaves and guards against

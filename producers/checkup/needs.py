@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 KEYS: Final = ("warrooms*", "_kombu*", "unacked*", "*.celery.pidbox*", "celeryev*")
 """The keys that we and Celery make, as patterns."""
 
-OPTIONAL: Final = ("WAITAOF 1 0 1",)
-"""What is good to have, from Redis 7.2 on."""
-
 OUTSIDE: Final = ("WATCH unacked", "UNWATCH")
 """What is refused between MULTI and DISCARD; they change nothing by themselves."""
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
-from producers.checkup.finding import Finding, note, ok, problem
+from producers.checkup.finding import Finding, ok, problem
 from producers.checkup.needs import KEYS
 
 if TYPE_CHECKING:
@@ -92,19 +92,6 @@ def permissions(refusals: Sequence[Refusal], user: str) -> Finding:
     found = "; ".join(f"may not {verb} {', '.join(dict.fromkeys(names))}" for verb, names in told.values() if names)
     to_do = f"ACL SETUSER {user} {' '.join(rules)} (and in the ACL file; the README has the whole rule)"
     return problem("permissions", f"user {user!r} {found}", to_do)
-
-
-def waiting(refusals: Sequence[Refusal], user: str) -> Finding | None:
-    """Whether a producer can ask that its jobs be on disk: a comfort; None if it can.
-
-    Args:
-        refusals: what was refused of the optional commands.
-        user: the name that Redis knows us by.
-    """
-    if "+waitaof" not in {refusal.rule for refusal in refusals}:
-        return None
-    found = "user {!r} may not run WAITAOF: no producer can be told that its jobs are on disk"
-    return note("waitaof", found.format(user), f"ACL SETUSER {user} +waitaof")
 
 
 def writing(refusals: Sequence[Refusal], failure: str) -> Finding | None:

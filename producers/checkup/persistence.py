@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 WHAT: Final = "persistence"
 
 
-def persistence(server: Server, on_disk_s: float | None = None) -> list[Finding]:
+def persistence(server: Server) -> list[Finding]:
     """The append-only file, and whatever went wrong with the last writing of a file.
 
     Args:
@@ -22,7 +22,7 @@ def persistence(server: Server, on_disk_s: float | None = None) -> list[Finding]
     enabled = server.number("aof_enabled")
     if enabled is None:
         return [note(WHAT, "could not be checked: INFO does not say it; jobs need 'appendonly yes'")]
-    kept = _fsync(server, on_disk_s) if enabled else _off(server)
+    kept = _fsync(server) if enabled else _off(server)
     return [kept, *_failures(server, aof=bool(enabled))]
 
 
@@ -44,28 +44,27 @@ def _off(server: Server) -> Finding:
     )
 
 
-def _fsync(server: Server, on_disk_s: float | None) -> Finding:
-    seen = f"; a test write was on disk after {on_disk_s * 1000:.0f} ms" if on_disk_s is not None else ""
+def _fsync(server: Server) -> Finding:
     if server.setting("no-appendfsync-on-rewrite") == "yes":
         return warning(
             WHAT,
-            f"append-only file, but without fsync while it is rewritten: a crash just then loses up to 30 s{seen}",
+            "append-only file, but without fsync while it is rewritten: a crash just then loses up to 30 s",
             server.change("no-appendfsync-on-rewrite", "no"),
         )
     match server.setting("appendfsync"):
         case "always":
-            return ok(WHAT, f"append-only file, fsync before every answer: no job that was accepted is lost{seen}")
+            return ok(WHAT, "append-only file, fsync before every answer: no job that was accepted is lost")
         case "everysec":
-            return ok(WHAT, f"append-only file, fsync every second: a crash of the machine loses up to 2 s{seen}")
+            return ok(WHAT, "append-only file, fsync every second: a crash of the machine loses up to 2 s")
         case "no":
             return warning(
                 WHAT,
-                f"append-only file, but fsync is left to the system: a crash of the machine loses up to 30 s{seen}",
+                "append-only file, but fsync is left to the system: a crash of the machine loses up to 30 s",
                 server.change("appendfsync", "everysec"),
             )
     return note(
         WHAT,
-        f"append-only file; how often it is synced could not be read{seen}",
+        "append-only file; how often it is synced could not be read",
         "see that the service's parameters say appendfsync everysec or always",
     )
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 OLDEST: Final = (6, 2)
 """ZADD GT and ZRANGE BYSCORE REV, which Celery's transport sends."""
 
-WAITAOF_SINCE: Final = (7, 2)
 SLOW_S: Final = 0.05
 LARGEST_SKEW_S: Final = 2.0
 FULL: Final = 0.8
@@ -53,18 +52,12 @@ def loading(server: Server) -> Finding | None:
 
 
 def version(server: Server) -> Finding:
-    """Old enough servers lack commands; from 7.2 on a job can be known to be on disk."""
+    """Old servers lack commands."""
     have = server.version
     if have is None:
         return note("version", f"{server.name}: INFO says none; Redis 6.2 or newer is needed")
     if have < OLDEST:
         return problem("version", f"{server.name} is older than 6.2", "upgrade to Redis 7.2 or newer, or Valkey")
-    if have < WAITAOF_SINCE:
-        return note(
-            "version",
-            f"{server.name}: works, but has no WAITAOF, so no producer can be told that its jobs are on disk",
-            "Redis 7.2 or newer, or Valkey, has it",
-        )
     return ok("version", server.name)
 
 

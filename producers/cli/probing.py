@@ -47,15 +47,14 @@ def _look_inside(client: redis.Redis, it: Server, accounts: Iterable[str], now: 
     user = str(permitted(client.acl_whoami) or "USER")
     database = int(client.get_connection_kwargs().get("db") or 0)
     refusals = rehearse(client, needs.needs(accounts, database), needs.OUTSIDE)
-    optional = rehearse(client, needs.OPTIONAL)
-    trial = Trial.of(client, on_disk=bool(it.number("aof_enabled"))) if not refusals else Trial()
+    trial = Trial.of(client) if not refusals else Trial()
     writing = permissions.writing(refusals, trial.failure)
     return [
-        *persistence.persistence(it, trial.on_disk_s),
+        *persistence.persistence(it),
         memory.eviction(it),
         memory.memory(it),
         permissions.permissions(refusals, user),
-        *(one for one in (permissions.waiting(optional, user), writing) if one),
+        *([writing] if writing else []),
         server.clock(*_skew_s(client, now)),
         server.clients(it),
         server.database(_sample(client)),

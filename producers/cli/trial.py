@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -76,30 +75,22 @@ class Trial:
 
     Args:
         failure: why it failed; empty if it did not.
-        on_disk_s: after how many seconds a write was on disk; None if that was not asked, or did not happen.
     """
 
     failure: str = ""
-    on_disk_s: float | None = None
 
     @classmethod
-    def of(cls, client: redis.Redis, *, on_disk: bool) -> Trial:
-        """Tries it, and deletes what it made.
-
-        Args:
-            client: the Redis to try.
-            on_disk: whether to wait until a write is on disk.
-        """
+    def of(cls, client: redis.Redis) -> Trial:
+        """Tries it, and deletes what it made."""
         record = f"warrooms:doctor:{secrets.token_hex(8)}"
         queue = f"{record}:queue"
         try:
             failure = _tried(client, record, queue)
-            waited_s = _on_disk_s(client, record) if on_disk and not failure else None
         except redis.ResponseError as error:
             return cls(str(error))
         finally:
             permitted(lambda: client.delete(record, queue))
-        return cls(failure, waited_s)
+        return cls(failure)
 
 
 def _tried(client: redis.Redis, record: str, queue: str) -> str:
@@ -110,12 +101,3 @@ def _tried(client: redis.Redis, record: str, queue: str) -> str:
         both.execute()
     popped = client.brpop([queue], timeout=1)
     return "" if popped else "the message that was queued did not come back"
-
-
-def _on_disk_s(client: redis.Redis, record: str) -> float | None:
-    own: Any = client.client  # WAITAOF speaks of its own connection's writes
-    with own() as one:
-        before = time.perf_counter()
-        one.set(f"{record}:queue", "", px=SCRATCH_MS)
-        said: Any = permitted(lambda: one.waitaof(1, 0, WAIT_MS))
-        return time.perf_counter() - before if said and said[0] else None

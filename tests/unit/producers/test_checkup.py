@@ -81,8 +81,8 @@ def test_a_redis_far_away_slows_every_call(round_trip_s: float, level: Level) ->
     [
         ({"redis_version": "6.0.16"}, Level.PROBLEM, "Redis 6.0.16 is older than 6.2"),
         ({"redis_version": "5.0"}, Level.PROBLEM, "upgrade"),
-        ({"redis_version": "6.2.14"}, Level.NOTE, "no WAITAOF"),
-        ({"redis_version": "7.0.15"}, Level.NOTE, "no WAITAOF"),
+        ({"redis_version": "6.2.14"}, Level.OK, "Redis 6.2.14"),
+        ({"redis_version": "7.0.15"}, Level.OK, "Redis 7.0.15"),
         ({"redis_version": "7.2.4"}, Level.OK, "Redis 7.2.4"),
         ({"redis_version": "10.0.0"}, Level.OK, "Redis 10.0.0"),
         ({"redis_version": "7.2.4", "valkey_version": "9.1.2"}, Level.OK, "Valkey 9.1.2"),
@@ -231,11 +231,6 @@ def test_only_an_append_only_file_keeps_jobs(
     says(finding, level, words)
 
 
-def test_a_write_that_was_seen_on_disk_is_told() -> None:
-    (finding,) = persistence.persistence(Server(AOF, EVERYSEC), on_disk_s=0.41)
-    says(finding, Level.OK, "on disk after 410 ms")
-
-
 @pytest.mark.parametrize(
     ("changes", "config", "what", "level"),
     [
@@ -369,13 +364,6 @@ def test_a_test_job_speaks_for_the_rest() -> None:
     says(permissions.writing([], "NOPERM no permissions to run the 'exec' command"), Level.PROBLEM, "ACL SETUSER")
     lacking = Refusal("ZADD k 1 m", "no permissions to run the 'zadd' command", permission=True)
     assert permissions.writing([lacking], "") is None
-
-
-def test_waitaof_is_a_comfort() -> None:
-    refused = Refusal("WAITAOF 1 0 1", "no permissions to run the 'waitaof' command", permission=True)
-    says(permissions.waiting([refused], "desk"), Level.NOTE, "ACL SETUSER desk +waitaof")
-    unknown = Refusal("WAITAOF 1 0 1", "unknown command 'WAITAOF'", permission=False)
-    assert permissions.waiting([unknown], "desk") is None
 
 
 def test_every_command_of_our_scripts_is_rehearsed() -> None:
