@@ -48,7 +48,7 @@ def put_aside(ledger: Ledger, jobs: int) -> None:
     """As after an outage of the API: every job is due, and has to look first."""
     timeout = OutcomeUnknown("no answer", code="Timeout")
     for n in range(jobs):
-        claim = ledger.claim(f"default.{n:024x}.{INTEGRATION_ID}", "bench")
+        claim = ledger.claim(WarRoomJob(incident_id=f"{n:024x}", integration_id=INTEGRATION_ID), "bench")
         assert isinstance(claim, Claim)
         ledger.retry(claim, timeout, 0, look_first=True)
 
@@ -61,8 +61,8 @@ def urgent_waits(stack: Stack, queue: JobQueue, jobs: int) -> list[float]:
         job = WarRoomJob(incident_id=f"{n:020x}ffff", integration_id=INTEGRATION_ID, lane=Lane.URGENT)
         began = time.monotonic()
         queue.enqueue(job)
-        # "sent" is written right before the call goes out; polling adds up to 50 ms.
-        until(lambda: bool(stack.redis.hget(record_key(job), "sent")), "urgent", within_s=60)  # noqa: B023
+        # "attempts" is written right before the call goes out; polling adds up to 50 ms.
+        until(lambda: bool(stack.redis.hget(record_key(job), "attempts")), "urgent", within_s=60)  # noqa: B023
         waits.append(time.monotonic() - began)
         time.sleep(GAP_S)
     return sorted(waits)

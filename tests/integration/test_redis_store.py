@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.errors import QueueUnavailable, SettingsError
+from worker.ledger import Ledger
 from worker.redis_store import PLACE_UNREADABLE, RedisStore, place_of
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def test_a_missing_permission_will_not_pass_by_itself(guarded: Callable[[str, st
     store = guarded("desk", PASSWORD)
     store.ping()
     with pytest.raises(QueueUnavailable, match="does not permit this user") as caught:
-        store.script("ledger")(["warrooms:{acc}"], ["enqueue", "", 1, ""])
+        Ledger(store, "acc").beat("w1")
     assert not caught.value.passing
     _says_no_secret(caught.value, store, PASSWORD)
 
@@ -93,9 +94,9 @@ def test_a_redis_that_is_too_slow_may_come_back(store: RedisStore) -> None:
 
 
 def test_a_script_that_redis_forgot_is_sent_again(store: RedisStore) -> None:
-    script = store.script("ledger")
+    ledger = Ledger(store, "acc")
     for _ in range(2):
-        assert script(["warrooms:{acc}"], ["enqueue", "", 1, ""]) == []
+        assert ledger.beat("w1")
         store.client.script_flush()
 
 
