@@ -326,6 +326,8 @@ class FakeLedger:
             hint=kept.hint,
             status=kept.status,
             worker=kept.worker,
+            began=kept.began,
+            look_first=kept.look,
         )
 
     def replay(self, jobs: Sequence[WarRoomJob]) -> list[bool]:

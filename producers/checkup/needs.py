@@ -37,6 +37,7 @@ ZCARD {retries}
 ZRANGE {retries} 0 1 BYSCORE LIMIT 0 1 WITHSCORES
 ZREVRANGE {retries} 0 1
 ZRANGEBYSCORE {retries} -inf 1 LIMIT 0 1
+ZREVRANGEBYSCORE {retries} 1 -inf LIMIT 0 1
 ZREMRANGEBYSCORE {retries} -inf 0
 SET {nudged} v NX PX 1
 EVAL return(1) 1 {job}
