@@ -492,9 +492,7 @@ def test_a_paused_account_takes_the_job_back_into_its_line() -> None:
 # --- the account is refused ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("error", "code"), [(NO_KEY, "Unauthorized"), (DENIED, "AccessDenied"), (NO_KEY_FILE, "NoAppKey")]
-)
+@pytest.mark.parametrize(("error", "code"), [(NO_KEY, "Unauthorized"), (NO_KEY_FILE, "NoAppKey")])
 def test_a_job_that_finds_its_account_refused_goes_back_to_the_head_of_its_line_without_an_attempt_spent(
     error: Exception, code: str
 ) -> None:
@@ -508,6 +506,15 @@ def test_a_job_that_finds_its_account_refused_goes_back_to_the_head_of_its_line_
     assert (here.record().state, here.record().attempts) == (JobState.QUEUED, 0)
     assert here.ledger.lines[Lane.BULK][0] == JOB.id
     assert not here.looks_next()
+
+
+def test_a_job_that_is_denied_while_its_account_is_suspended_leaves_the_next_probe_to_another() -> None:
+    here = desk(("create", DENIED), slots=FakeSlots(health=SUSPENDED))
+    here.ledger.enqueue([a_job(1), a_job(2)])
+    report = here.nudge()
+    assert report.outcome is Outcome.RETRYING
+    assert report.delay_s > 55.0
+    assert (here.record().state, here.record().attempts) == (JobState.RETRYING, 0)
 
 
 def test_a_job_waits_for_its_account_however_long_that_takes() -> None:

@@ -157,7 +157,10 @@ def test_a_refused_account_sends_the_job_back_to_its_line_whatever_else_is_known
 
 @pytest.mark.parametrize("attempt", [1, 3, 100])
 def test_a_denial_that_suspends_the_account_or_finds_it_suspended_is_not_the_jobs(attempt: int) -> None:
-    assert decide(a_claim(attempt), error(AccessDenied), SUSPENDED, 0.5) == BackInLine()
+    again = decide(a_claim(attempt), error(AccessDenied), SUSPENDED, 0.5)
+    assert isinstance(again, TryAgainIn)
+    assert not again.spent
+    assert again.delay_s > SUSPENDED.pause_s, "the next probe takes another job: this one alone may be denied"
 
 
 @pytest.mark.parametrize("health", [WELL, SHAKEN, OTHERS_FAIL, DOWN])
