@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+from celery.worker.request import Request
 from kombu import Connection, Consumer, Queue
 from kombu.transport import redis as kombu_redis
 from kombu.utils.scheduling import cycle_by_name
 
 import celeryconfig
 from tests.fakes import a_job
-from worker.celery_app import DIRECT, app, publish
+from worker import tasks
+from worker.celery_app import DIRECT, app
 from worker.gate import GATE, Gate, GatedCycle
-from worker.jobs import Lane
+from worker.jobs import Lane, WarRoomJob
+from worker.ledger import Ledger
+from worker.messages import TASK, arguments_of, nudge, queue_name
 from worker.slots import Lines
 
 if TYPE_CHECKING:
@@ -54,14 +59,25 @@ class Recorder(GatedCycle):
 def channel(store: RedisStore, valkey_url: str) -> Iterator[kombu_redis.Channel]:
     """A real channel with the worker's options that consumes both lanes; its cycle is a Recorder."""
     assert store.client.dbsize() == 0
-    Recorder.calls.clear()
+    for forget in (Recorder.calls, received, holding):
+        forget.clear()
     Recorder.gate.add("acc", 0.1, [(BULK, Lane.BULK), (URGENT, Lane.URGENT)])
     options = {**OPTIONS, "queue_order_strategy": Recorder}
     with Connection(valkey_url, transport_options=options) as connection:
         channel = connection.default_channel
         queues = [Queue(name, DIRECT, routing_key=name) for name in (BULK, URGENT)]
-        with Consumer(channel, queues, callbacks=[lambda _, message: message.ack()], accept=["json"]):
+        with Consumer(channel, queues, callbacks=[_receive], accept=["json"]):
             yield channel
+
+
+received: list[Any] = []
+holding: list[bool] = []
+
+
+def _receive(_: object, message: Any) -> None:  # noqa: ANN401
+    received.append(message)
+    if not holding:
+        message.ack()
 
 
 # --- the gate -----------------------------------------------------------------------------------------------------
@@ -83,9 +99,8 @@ def test_a_channel_builds_the_cycle_and_tells_it_its_queues(channel: kombu_redis
 
 
 def test_the_cycle_decides_which_queues_are_popped(channel: kombu_redis.Channel) -> None:
-    with Connection(channel.connection.client.as_uri(include_password=True)) as producer:
-        for job in (a_job(1), a_job(2, lane=Lane.URGENT)):
-            publish(producer.Producer(), job)
+    for job in (a_job(1), a_job(2, lane=Lane.URGENT)):
+        _queue(channel, job)
     _drain(channel)
     assert ("consume", 2) in Recorder.calls, "BRPOP goes out without asking the gate: limits hold, memory does not"
     rotated = [call for call in Recorder.calls if call[0] == "rotate"]
@@ -137,62 +152,86 @@ def test_the_options_arrive(channel: kombu_redis.Channel) -> None:
     assert arrived == {name: OPTIONS[name] for name in arrived}
 
 
-# --- publishing ---------------------------------------------------------------------------------------------------
+# --- messages -----------------------------------------------------------------------------------------------------
+
+FULL: Final = a_job(lane=Lane.URGENT, member_ids=(1, 2), batch="b", add_observers=True)
+OURS_ALONE: Final = {"place": 0}
+"""A header for the ledger, which writes the job's place in line there; Celery passes on what it does not know."""
 
 
-def test_batches_are_supported_with_our_options(valkey_url: str) -> None:
+@pytest.mark.parametrize("job", [FULL, a_job()], ids=["urgent", "bulk"])
+def test_a_nudge_is_what_celery_itself_would_have_sent(store: RedisStore, valkey_url: str, job: WarRoomJob) -> None:
+    name = queue_name("acc", job.lane)
     with Connection(valkey_url, transport_options=OPTIONS) as connection:
-        producer = connection.Producer()
-        assert producer.supports_batch_publish, "an option of ours switches batches off: enqueueing is 20 times slower"
-        producer.channel  # noqa: B018 - the answer may change once there is a real channel
-        assert producer.supports_batch_publish, "the channel's connection arguments switch batches off"
+        queue = Queue(name, DIRECT, routing_key=name)
+        tasks.open_war_room.apply_async(kwargs=arguments_of(job), task_id=job.id, queue=queue, connection=connection)
+    (sent,) = store.client.lrange(name, 0, -1)
+    theirs, ours = json.loads(str(sent)), json.loads(nudge(job))
+    broke = "Celery's messages have changed: workers may refuse, or read otherwise, what the ledger queues"
+    assert json.loads(b64decode(ours.pop("body"))) == json.loads(b64decode(theirs.pop("body"))), broke
+    for own in ("kwargsrepr", "origin"):  # for people only: what it is about, and who sent it
+        assert isinstance(ours["headers"].pop(own), str)
+        assert isinstance(theirs["headers"].pop(own), str), broke
+    assert ours["properties"].pop("delivery_tag") != theirs["properties"].pop("delivery_tag"), broke
+    assert (ours["properties"].pop("reply_to"), type(theirs["properties"].pop("reply_to"))) == ("", str), (
+        broke
+    )  # no results
+    theirs["headers"] |= OURS_ALONE
+    assert ours == theirs, broke
 
 
-@pytest.mark.usefixtures("publishing")
-def test_a_batch_lands_in_the_plain_lists_in_its_order_and_only_at_its_end(store: RedisStore) -> None:
-    jobs = [a_job(n) for n in range(1, 6)] + [a_job(6, lane=Lane.URGENT)]
-    with app.producer_pool.acquire(block=True) as producer:
-        with producer.batch(max_size=100):
-            for job in jobs:
-                publish(producer, job)
-            assert store.client.llen(BULK) == 0, "publish() inside batch() goes out one by one: 20 times slower"
-        assert store.client.llen(BULK) == 5, "leaving batch() sent nothing: jobs would wait for a second enqueue"
-    ids = [json.loads(raw)["headers"]["id"] for raw in reversed(store.client.lrange(BULK, 0, -1))]
-    assert ids == [job.id for job in jobs[:5]]
-    assert store.client.llen(URGENT) == 1
+def test_sending_to_a_lane_leaves_its_list_and_nothing_else_in_redis(store: RedisStore, valkey_url: str) -> None:
+    with Connection(valkey_url, transport_options=OPTIONS) as connection:
+        queue = Queue(BULK, DIRECT, routing_key=BULK)
+        app.send_task(TASK, kwargs=arguments_of(a_job()), queue=queue, connection=connection)
     broke = "publishing to the default exchange left something else in Redis, such as a binding"
-    assert sorted(map(str, store.client.keys("*"))) == [BULK, URGENT], broke
+    assert store.client.keys("*") == [BULK], broke
 
 
-@pytest.mark.usefixtures("publishing")
-def test_a_nudge_has_the_shape_of_a_message_of_celerys(store: RedisStore) -> None:
-    job = a_job(lane=Lane.URGENT, member_ids=(1, 2), batch="b", add_observers=True)
-    kwargs = {
-        "account": "acc",
-        "incident_id": job.incident_id,
-        "integration_id": job.integration_id,
-        "member_ids": [1, 2],
-        "add_observers": True,
-        "batch": "b",
-        "urgent": True,
-    }
-    with app.producer_pool.acquire(block=True) as producer:
-        publish(producer, job)
-    app.send_task("warrooms.open", kwargs=kwargs, task_id=job.id, queue=Queue(URGENT, DIRECT, routing_key=URGENT))
-    theirs, ours = (json.loads(raw) for raw in store.client.lrange(URGENT, 0, -1))
-    broke = "Celery's messages have changed: workers may refuse, or read otherwise, what publish() sends"
-    assert _shape(ours) == _shape(theirs), broke
-    assert ours["body"] == theirs["body"], broke
-    same = ("id", "task", "lang", "root_id", "parent_id", "retries", "eta", "expires", "group", "timelimit", "argsrepr")
-    assert {name: ours["headers"][name] for name in same} == {name: theirs["headers"][name] for name in same}, broke
-    assert ours["properties"]["delivery_info"] == theirs["properties"]["delivery_info"], broke
-    assert ours["properties"]["delivery_mode"] == theirs["properties"]["delivery_mode"], broke
+def test_kombu_and_celery_read_a_nudge(channel: kombu_redis.Channel) -> None:
+    _queue(channel, FULL)
+    _drain(channel)
+    (message,) = received
+    broke = "kombu reads the ledger's messages otherwise: workers would refuse them, or open something else"
+    assert message.decode() == [[], arguments_of(FULL), message.payload[2]], broke
+    assert message.delivery_info == {"exchange": "", "routing_key": URGENT}, broke
+    request = Request(message, app=app, task=tasks.open_war_room)
+    assert (request.id, request.name, request.args, request.kwargs) == (FULL.id, TASK, [], arguments_of(FULL)), broke
+    assert (request.eta, request.expires, request.time_limits) == (None, None, [None, None]), broke
 
 
-def _shape(message: dict[str, Any]) -> dict[str, set[str]]:
-    return {
-        "message": set(message),
-        "headers": set(message["headers"]),
-        "properties": set(message["properties"]),
-        "delivery": set(message["properties"]["delivery_info"]),
-    }
+def test_messages_are_read_from_the_right_end_of_the_list(channel: kombu_redis.Channel) -> None:
+    jobs = [a_job(n, lane=Lane.URGENT) for n in (1, 2, 3)]
+    for job in jobs:
+        _queue(channel, job)
+    for _ in jobs:
+        _drain(channel)
+    broke = "kombu pops the other end: the line's order and what recovery calls its head are upside down"
+    assert [message.headers["id"] for message in received] == [job.id for job in jobs], broke
+
+
+@pytest.mark.parametrize("by", ["restore", "visibility timeout"])
+def test_a_message_that_kombu_gives_back_still_says_its_place(
+    channel: kombu_redis.Channel, store: RedisStore, by: str
+) -> None:
+    Ledger(store, "acc").enqueue([FULL])
+    (before,) = store.client.lrange(URGENT, 0, -1)
+    holding.append(True)
+    _drain(channel)
+    assert store.client.llen(URGENT) == 0
+    (message,) = received
+    if by == "restore":
+        channel._restore(message)
+    else:
+        channel.qos.restore_by_tag(message.delivery_tag)
+    (after,) = store.client.lrange(URGENT, 0, -1)
+    was, now = json.loads(str(before)), json.loads(str(after))
+    broke = "the ledger would take a job's own message for an old copy, and queue the job twice"
+    assert now["headers"].pop("redelivered") is True
+    assert now["headers"] == was["headers"], broke
+    assert now["headers"]["place"] == 1
+    assert now["properties"]["delivery_tag"] == was["properties"]["delivery_tag"], broke
+
+
+def _queue(channel: kombu_redis.Channel, job: WarRoomJob) -> None:
+    channel.client.lpush(queue_name(job.account, job.lane), nudge(job))

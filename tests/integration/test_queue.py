@@ -1,8 +1,7 @@
-"""The way into the queue: receipts, nudges, and what is safe when Redis dies on the way."""
+"""The way into the queue: receipts, messages, and what is safe when Redis dies on the way."""
 
 from __future__ import annotations
 
-import json
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -12,6 +11,8 @@ import pytest
 from producers.queue import CHUNK, JobQueue, new_batch_name
 from producers.receipt import Receipt, Status, Tally
 from sandbox.stack import embedded_redis
+from sandbox.valkey import Valkey
+from tests.desk import audit, id_of, ids, messages, some
 from tests.fakes import A_ROOM, a_job
 from worker.errors import InvalidJob, OutcomeUnknown, QueueUnavailable, SettingsError
 from worker.jobs import JobState, Lane, WarRoomJob
@@ -58,11 +59,11 @@ def queue(open_queue: Callable[[str], JobQueue], store: RedisStore, valkey_url: 
 
 def nudges(store: RedisStore, line: str = "warrooms.acc") -> list[str]:
     """The ids of the jobs that a queue's messages are about, oldest first."""
-    return [json.loads(raw)["headers"]["id"] for raw in reversed(store.client.lrange(line, 0, -1))]
+    return [id_of(text) for text in messages(store, line)]
 
 
 def claim(queue: JobQueue, job: WarRoomJob) -> Claim:
-    claim = queue.ledger(job.account).claim(job.id, "w1")
+    claim = queue.ledger(job.account).claim(job, "w1")
     assert isinstance(claim, Claim)
     return claim
 
@@ -70,7 +71,7 @@ def claim(queue: JobQueue, job: WarRoomJob) -> Claim:
 # --- receipts -----------------------------------------------------------------------------------------------------
 
 
-def test_a_job_is_recorded_and_then_nudged(queue: JobQueue, store: RedisStore) -> None:
+def test_a_job_is_recorded_and_its_message_queued(queue: JobQueue, store: RedisStore) -> None:
     before = datetime.now(UTC)
     receipt = queue.enqueue(a_job(batch="b"))
     assert (receipt.job_id, receipt.status, receipt.position) == (a_job().id, Status.QUEUED, 0)
@@ -129,6 +130,7 @@ def test_a_retry_stands_in_the_line_too(queue: JobQueue) -> None:
         (JobState.OPENED, Status.ALREADY_OPEN),
         (JobState.FOUND, Status.ALREADY_OPEN),
         (JobState.FAILED, Status.QUEUED),
+        (JobState.CANCELLED, Status.QUEUED),
     ],
 )
 def test_a_second_enqueue_tells_what_was_there(queue: JobQueue, end: JobState, status: Status) -> None:
@@ -141,6 +143,8 @@ def test_a_second_enqueue_tells_what_was_there(queue: JobQueue, end: JobState, s
             ledger.retry(mine, error, 60, look_first=True)
         elif end is JobState.FAILED:
             ledger.failed(mine, error, "no")
+        elif end is JobState.CANCELLED:
+            ledger.cancel([job.id])
         elif end.has_room:
             ledger.has_room(mine, end, A_ROOM, "r")
     receipt = queue.enqueue(job)
@@ -243,26 +247,97 @@ def test_redis_dying_on_the_way_says_how_many_jobs_are_safe(
     assert len(receipts) == CHUNK
 
 
-def test_jobs_whose_nudge_failed_are_nudged_by_the_next_run_and_none_doubles(
+def test_a_producer_that_died_in_the_middle_hands_all_in_again_and_nothing_doubles(
+    queue: JobQueue, store: RedisStore
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def source() -> Iterator[WarRoomJob]:
+        yield from some(1, CHUNK + 10)
+        raise Killed
+
+    with pytest.raises(Killed):
+        queue.enqueue_many(source(), batch="b")
+    assert nudges(store) == ids(some(1, CHUNK)), "a chunk is queued whole or not at all"
+    audit(store)
+    tally = queue.enqueue_many(some(1, CHUNK + 10), batch="b")
+    assert tally.by_status == {**dict.fromkeys(Status, 0), Status.ALREADY_QUEUED: CHUNK, Status.QUEUED: 10}
+    assert nudges(store) == ids(some(1, CHUNK + 10))
+    audit(store)
+
+
+def test_a_user_who_may_not_do_what_is_needed_is_told_so(
     open_queue: Callable[[str], JobQueue], store: RedisStore, valkey_url: str
 ) -> None:
     store.client.acl_setuser(
-        "halfway", enabled=True, passwords=["+pw"], keys=["*"], commands=["+@all", "-lpush"], reset=True
+        "halfway", enabled=True, passwords=["+pw"], keys=["*"], commands=["+@all", "-evalsha"], reset=True
     )
     halfway = open_queue(valkey_url.replace("redis://", "redis://halfway:pw@"))
-    jobs = [a_job(n) for n in range(1, 4)]
-    with pytest.raises(
-        QueueUnavailable, match=r"went away while 3 recorded jobs .*\(0 jobs were queued before"
-    ) as caught:
-        halfway.enqueue_many(jobs)
+    with pytest.raises(QueueUnavailable, match=r"does not permit .*\(0 jobs were queued before") as caught:
+        halfway.enqueue_many(some(1, 3))
     assert "pw" not in str(caught.value)
     assert nudges(store) == []
     store.client.acl_deluser("halfway")
+    assert open_queue(valkey_url).enqueue_many(some(1, 3)).by_status[Status.QUEUED] == 3
+    audit(store)
 
-    queue = open_queue(valkey_url)
-    assert queue.enqueue_many(jobs).by_status[Status.ALREADY_QUEUED] == 3
-    assert nudges(store) == [job.id for job in jobs]
-    assert queue.ledger("acc").progress().total == 3
+
+# --- on Redis' disk -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("appendonly", "appendfsync", "on_disk"),
+    [("no", "everysec", None), ("yes", "no", None), ("yes", "always", True), ("yes", "everysec", True)],
+)
+def test_a_tally_says_whether_the_jobs_are_on_disk(
+    open_queue: Callable[[str], JobQueue],
+    tmp_path: Path,
+    appendonly: str,
+    appendfsync: str,
+    on_disk: bool | None,  # noqa: FBT001
+) -> None:
+    with embedded_redis(tmp_path / "valkey", appendonly=appendonly, appendfsync=appendfsync) as url:
+        assert open_queue(url).enqueue_many(some(1, 3)).on_disk is on_disk
+
+
+def test_what_was_on_disk_is_there_after_a_crash(open_queue: Callable[[str], JobQueue], tmp_path: Path) -> None:
+    with Valkey(tmp_path / "valkey", appendonly="yes", appendfsync="everysec") as valkey:
+        queue = open_queue(valkey.url)
+        assert queue.enqueue_many(some(1, 3)).on_disk
+        valkey.kill()
+        valkey.start()
+        assert nudges(queue.store) == ids(some(1, 3))
+        audit(queue.store)
+
+
+def test_no_jobs_wait_for_no_disk(open_queue: Callable[[str], JobQueue], tmp_path: Path) -> None:
+    with embedded_redis(tmp_path / "valkey", appendonly="yes") as url:
+        assert open_queue(url).enqueue_many([]).on_disk is None
+
+
+@pytest.mark.parametrize(
+    ("then", "why"),
+    [
+        (lambda _: None, "cannot reach Redis"),
+        (lambda valkey: valkey.start(), "was restarted meanwhile; what was written last may be lost"),
+    ],
+    ids=["and stays away", "and comes back"],
+)
+def test_a_redis_that_dies_before_they_are_on_disk_says_how_many_jobs_may_be_lost(
+    open_queue: Callable[[str], JobQueue], tmp_path: Path, then: Callable[[Valkey], None], why: str
+) -> None:
+    def die(_: WarRoomJob, receipt: Receipt) -> None:
+        receipts.append(receipt)
+        if len(receipts) == 3:
+            valkey.kill()
+            then(valkey)
+
+    receipts: list[Receipt] = []
+    with Valkey(tmp_path / "valkey", appendonly="yes") as valkey:
+        queue = open_queue(valkey.url)
+        with pytest.raises(QueueUnavailable, match=rf"{why}.* \(3 jobs were queued before; hand all in again"):
+            queue.enqueue_many(some(1, 3), on_receipt=die)
 
 
 def test_an_address_that_is_none_is_refused_before_anything_is_tried(open_queue: Callable[[str], JobQueue]) -> None:
