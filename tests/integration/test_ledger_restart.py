@@ -12,7 +12,7 @@ from tests.desk import BASE, JOB, STARTED_S, Desk, audit, ids, real_desk, some
 from tests.fakes import A_ROOM, a_job
 from worker.errors import OutcomeUnknown, RequestRefused
 from worker.jobs import JobState, Lane
-from worker.ledger import DEAD_MS, Ledger
+from worker.ledger import DEAD_MS, LOST_MS, Ledger
 from worker.records import Claim, Reason
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def begun(desk: Desk) -> Claim:
 def test_the_first_jobs_of_each_line_wait_until_their_calls_are_over_and_look_first(
     desk: Desk, store: RedisStore
 ) -> None:
-    bulk, urgent = some(1, 5), some(11, 13, lane=Lane.URGENT)
+    bulk, urgent = some(1, 5)[::-1], some(11, 13, lane=Lane.URGENT)[::-1]
     desk.ledger.enqueue([*bulk, *urgent], "b")
     restart(desk)
     desk.ledger.beat("w2")
@@ -170,13 +170,13 @@ def test_what_was_about_to_be_lost_is_forgotten_and_found_later(desk: Desk) -> N
     for _ in range(4):
         desk.pop()
     desk.recover()
-    desk.clock.forward(DEAD_S)
+    desk.clock.forward(LOST_MS / 1000)
     restart(desk)
     assert desk.recover() == []
     assert desk.counted() == {S.RETRYING: SUSPECTS, S.QUEUED: 3}
     found = []
     for _ in range(4):
-        desk.clock.forward(DEAD_S)
+        desk.clock.forward(LOST_MS / 1000)
         found += desk.recover()
     due, lost = [(Reason.DUE, job.id) for job in some(1, 2)], [(Reason.LOST, job.id) for job in some(3, 4)]
     assert sorted(found) == sorted([*due, *lost])

@@ -40,6 +40,12 @@ end
 -- A crash may have undone the last moments: what was claimed, sent or finished then reads as if it never was. So the
 -- jobs that can have been sent in them are put aside until the calls of those moments are over, and look first.
 local function after_restart()
+  local soon = redis.call('ZRANGEBYSCORE', RETRIES, '-inf', whole(now + dead_after), 'LIMIT', 0, suspects)
+  for at, id in ipairs(soon) do
+    local due = whole(now + dead_after + at - 1)
+    redis.call('HSET', key(id), 'look', '1', 'due', due)
+    redis.call('ZADD', RETRIES, due, id)
+  end
   for _, lane in ipairs(LANES) do
     for at, id in ipairs(redis.call('ZRANGE', LINE[lane], 0, suspects - 1)) do
       local job = load(id)
@@ -52,12 +58,6 @@ local function after_restart()
       end
     end
     redis.call('HDEL', WATCH, lane .. '.mark', lane .. '.first', lane .. '.at')
-  end
-  local soon = redis.call('ZRANGEBYSCORE', RETRIES, '-inf', whole(now + dead_after), 'LIMIT', 0, suspects)
-  for at, id in ipairs(soon) do
-    local due = whole(now + dead_after + at - 1)
-    redis.call('HSET', key(id), 'look', '1', 'due', due)
-    redis.call('ZADD', RETRIES, due, id)
   end
   for _, id in ipairs(redis.call('ZRANGE', CLAIMS, 0, -1)) do
     redis.call('HSET', key(id), 'look', '1')
