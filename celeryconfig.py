@@ -23,7 +23,7 @@ broker_transport_options = {
     "polling_interval": 0.1,  # the BRPOP timeout: the gate can change its mind this often
     "queue_order_strategy": "worker.gate:GatedCycle",
     "client_name": "warrooms-worker",
-    # No retry_on_timeout: it switches Producer.batch() off. No global_keyprefix: foreign clients do not know it.
+    # No global_keyprefix: foreign clients do not know it.
 }
 
 # --- messages -----------------------------------------------------------------------------------------------------
