@@ -1,7 +1,8 @@
 """The ledger of an account: the parts in ledger_lua bound to Redis. It is the truth; a message is only a nudge.
 
 A job's record, its place in line and its message in Celery's queue change together, in one script: producers need no
-second step, and what gets lost between Redis and a worker's memory can be told from what is waiting.
+second step, and what gets lost between Redis and a worker's memory can be told from what is waiting. One method a
+command, so it is long; how fields are written and read is in ledger_fields.
 """
 
 from __future__ import annotations
@@ -13,14 +14,27 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from worker.errors import NextStep
 from worker.hands import Hands
-from worker.jobs import JobKey, JobState, Lane, WarRoom, WarRoomJob
+from worker.jobs import JobKey, JobState, Lane
+from worker.ledger_fields import (
+    entered_of,
+    fields_of_error,
+    flat,
+    job_of,
+    progress_of,
+    record_of,
+    request_of,
+    short_of,
+    stray_of,
+)
 from worker.messages import nudge, queue_name
-from worker.records import Claim, Entered, Progress, Reason, Record, Stray
+from worker.records import Claim
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from worker.errors import FlashdutyError
+    from worker.jobs import WarRoom, WarRoomJob
+    from worker.records import Entered, Progress, Record, Stray
     from worker.redis_store import RedisStore
     from worker.settings import Account, Settings
 
@@ -35,7 +49,6 @@ LOST_MS: Final = 10_000
 LOSES_S: Final = 5.0
 """What a crash of Redis may undo: fsync every second, and a disk that is slow at it."""
 
-NEW: Final = "new"
 PAGE: Final = 200
 
 
@@ -87,10 +100,10 @@ class Ledger:
         """
         fields: list[str | int] = [batch or ""]
         for job in jobs:
-            fields += (_short(job.id), *_request(job), nudge(job))
+            fields += (short_of(job.id), *request_of(job), nudge(job))
         reply = self._call("enqueue", *fields)
         answers = zip(jobs, reply[::3], reply[1::3], reply[2::3], strict=True)
-        return [_entered(job.id, status, chat, link) for job, status, chat, link in answers]
+        return [entered_of(job.id, status, chat, link) for job, status, chat, link in answers]
 
     # --- workers ---
 
@@ -103,19 +116,19 @@ class Ledger:
         token = f"{worker}/{uuid.uuid4().hex[:12]}"
         asked = Claim(job, token, 1, look_first=False)
         self._hands.take(asked)
-        reply = self._call("claim", _short(job.id), token, worker, job.batch or "", *_request(job))
+        reply = self._call("claim", short_of(job.id), token, worker, job.batch or "", *request_of(job))
         if reply[0] != "claimed":
             self._hands.let_go(asked)
             return JobState(reply[0])
         _, attempts, look, failing_ms, *request = reply
-        claim = Claim(_job(job.key, *request), token, int(attempts) + 1, bool(look), failing_ms / 1000)
+        claim = Claim(job_of(job.key, *request), token, int(attempts) + 1, bool(look), failing_ms / 1000)
         self._hands.take(claim)
         return claim
 
     def begin(self, claim: Claim, *, sent: bool) -> bool:
         """An attempt begins, and counts; `sent` if its creating call goes out now. False if the claim is lost."""
         self._hands.sent(claim, sent=sent)
-        began = bool(self._call("begin", _short(claim.job.id), claim.token, claim.attempt, "1" if sent else ""))
+        began = bool(self._call("begin", short_of(claim.job.id), claim.token, claim.attempt, "1" if sent else ""))
         if not began:
             self._hands.let_go(claim)
         return began
@@ -127,7 +140,7 @@ class Ledger:
 
     def failed(self, claim: Claim, error: FlashdutyError, reason: str) -> bool:
         """Ends the job as a dead letter; False if the claim is lost."""
-        fields = {**_error_fields(error), "message": reason}
+        fields = {**fields_of_error(error), "message": reason}
         if error.next_step is NextStep.LOOK_FIRST:
             fields["look"] = "1"  # for whoever queues it again
         return self._finish(claim, JobState.FAILED, fields)
@@ -144,7 +157,7 @@ class Ledger:
             look_first: whether the room may already be there.
             spent: whether the attempt counts.
         """
-        rest = (round(delay_s * 1000), "1" if look_first else "", "1" if spent else "", *_flat(_error_fields(error)))
+        rest = (round(delay_s * 1000), "1" if look_first else "", "1" if spent else "", *flat(fields_of_error(error)))
         return self._end(claim, "retry", *rest)
 
     def release(self, claim: Claim, *, look_first: bool = False) -> bool:
@@ -163,12 +176,12 @@ class Ledger:
         fields: list[str | int] = [worker, len(held)]
         for one in held:
             job, attempts = one.claim.job, one.claim.attempt if one.began else one.claim.attempt - 1
-            fields += (_short(job.id), one.claim.token, attempts)
+            fields += (short_of(job.id), one.claim.token, attempts)
             fields += ("1" if yes else "" for yes in (one.began, one.sent, one.ending))
-            fields += (*_request(job), job.batch or "")
+            fields += (*request_of(job), job.batch or "")
         for ended in rooms:
             room = ended.room
-            fields += (_short(ended.claim.job.id), ended.claim.token, ended.state.value)
+            fields += (short_of(ended.claim.job.id), ended.claim.token, ended.state.value)
             fields += (room.chat_id, room.chat_name, room.share_link, ended.request_id)
         self._call("reconcile", *fields)
 
@@ -193,29 +206,29 @@ class Ledger:
         At most `most` of the first and of the last kind, once per `every_ms` over all workers.
         """
         reply = self._call("strays", every_ms, most)
-        return [_stray(self.account, *reply[at : at + 7]) for at in range(0, len(reply), 7)]
+        return [stray_of(self.account, *reply[at : at + 7]) for at in range(0, len(reply), 7)]
 
     def requeue(self, strays: Sequence[Stray]) -> int:
         """Queues those of them that still need it at the head of their lines, in their order; how many."""
         fields: list[str] = []
         for stray in strays:
-            fields += (stray.reason.value, _short(stray.job.id), stray.evidence, nudge(stray.job))
+            fields += (stray.reason.value, short_of(stray.job.id), stray.evidence, nudge(stray.job))
         return sum(self._call("requeue", *fields)) if fields else 0
 
     # --- people ---
 
     def record(self, job_id: str) -> Record | None:
         """The job's record; None if there is none (never enqueued, or forgotten after the retention)."""
-        return self._records([_short(job_id)])[0]
+        return self._records([short_of(job_id)])[0]
 
     def progress(self) -> Progress:
         """The account's jobs by state."""
-        return _progress(self._hash(f"{self._base}:counts"))
+        return progress_of(self._hash(f"{self._base}:counts"))
 
     def batch(self, name: str) -> Progress | None:
         """The batch's jobs by state; None if no such batch is known."""
         stored = self._hash(f"{self._base}:batch:{name}")
-        return _progress(stored) if stored else None
+        return progress_of(stored) if stored else None
 
     def batches(self, most: int = 10) -> list[str]:
         """The names of the newest batches, newest first."""
@@ -240,16 +253,16 @@ class Ledger:
 
     def replay(self, jobs: Sequence[WarRoomJob]) -> list[bool]:
         """Queues dead letters at the end of their lines; for each whether it was one."""
-        fields = [part for job in jobs for part in (_short(job.id), nudge(job))]
+        fields = [part for job in jobs for part in (short_of(job.id), nudge(job))]
         return [bool(done) for done in self._call("replay", *fields)] if fields else []
 
     def drop(self, job_ids: Sequence[str]) -> list[bool]:
         """Gives dead letters up: they are cancelled; for each whether it was one."""
-        return [bool(done) for done in self._call("drop", *map(_short, job_ids))] if job_ids else []
+        return [bool(done) for done in self._call("drop", *map(short_of, job_ids))] if job_ids else []
 
     def cancel(self, job_ids: Sequence[str]) -> list[JobState | None]:
         """Ends jobs that wait; for each its state now: `opening` cannot be taken back; None if nobody knows it."""
-        states = self._call("cancel", *map(_short, job_ids)) if job_ids else []
+        states = self._call("cancel", *map(short_of, job_ids)) if job_ids else []
         return [JobState(state) if state else None for state in states]
 
     def workers(self) -> dict[str, float]:
@@ -267,11 +280,11 @@ class Ledger:
     # --- inside ---
 
     def _finish(self, claim: Claim, state: JobState, fields: Mapping[str, str | int]) -> bool:
-        return self._end(claim, "finish", state.value, *_flat(fields))
+        return self._end(claim, "finish", state.value, *flat(fields))
 
     def _end(self, claim: Claim, command: str, *rest: str | int) -> bool:
         self._hands.ending(claim)
-        kept = bool(self._call(command, _short(claim.job.id), claim.token, *rest))
+        kept = bool(self._call(command, short_of(claim.job.id), claim.token, *rest))
         self._hands.let_go(claim)
         return kept
 
@@ -308,7 +321,7 @@ class Ledger:
 
         stored = cast("list[dict[str, str]]", self._store.held(read))
         keys = (JobKey.parse(f"{self.account}.{short}") for short in shorts)
-        return [_record(key, one) if one else None for key, one in zip(keys, stored, strict=True)]
+        return [record_of(key, one) if one else None for key, one in zip(keys, stored, strict=True)]
 
     def _hash(self, key: str) -> dict[str, str]:
         return cast("dict[str, str]", self._store.held(lambda: self._store.client.hgetall(key)))
@@ -317,86 +330,3 @@ class Ledger:
         now = "" if self._clock is None else self._clock()
         head = (command, now, self._suspects, DEAD_MS, LOST_MS, self._retention_ms)
         return self._script(self._keys, [*head, *args])
-
-
-def _short(job_id: str) -> str:
-    return job_id.partition(".")[2]
-
-
-def _request(job: WarRoomJob) -> tuple[str, str, str]:
-    return job.lane.value, ",".join(map(str, job.member_ids)), "1" if job.add_observers else ""
-
-
-def _job(key: JobKey, lane: str, members: str, observers: str, batches: str) -> WarRoomJob:
-    # Without validating again: what stands in the ledger must be readable, whoever wrote it.
-    return WarRoomJob.model_construct(
-        account=key.account,
-        incident_id=key.incident_id,
-        integration_id=key.integration_id,
-        member_ids=tuple(dict.fromkeys(int(m) for m in members.split(",") if m)),
-        add_observers=observers == "1",
-        lane=Lane(lane),
-        batch=batches.partition(",")[0] or None,
-    )
-
-
-def _stray(account: str, reason: str, short: str, evidence: str, *request: str) -> Stray:
-    return Stray(Reason(reason), _job(JobKey.parse(f"{account}.{short}"), *request), evidence)
-
-
-def _entered(job_id: str, status: str, chat_id: str, share_link: str) -> Entered:
-    state = JobState.QUEUED if status == NEW else JobState(status)
-    return Entered(job_id, state, status == NEW, chat_id, share_link)
-
-
-def _error_fields(error: FlashdutyError) -> dict[str, str | int]:
-    return {
-        "code": error.code,
-        "message": str(error),
-        "hint": error.hint,
-        "request_id": error.request_id,
-        "status": "" if error.status is None else error.status,
-    }
-
-
-def _flat(fields: Mapping[str, str | int]) -> list[str | int]:
-    return [part for pair in fields.items() for part in pair]
-
-
-def _record(key: JobKey, stored: Mapping[str, str]) -> Record:
-    batches = stored.get("batches", "")
-    return Record(
-        job=_job(key, stored["lane"], stored.get("members", ""), stored.get("observers", ""), batches),
-        state=JobState(stored["state"]),
-        batches=tuple(filter(None, batches.split(","))),
-        attempts=int(stored.get("attempts", 0)),
-        worker=stored.get("worker", ""),
-        began=stored.get("began") == "1",
-        look_first=stored.get("look") == "1",
-        created_at=int(stored["created"]) / 1000,
-        updated_at=int(stored["updated"]) / 1000,
-        due_at=_time(stored.get("due")),
-        first_failed_at=_time(stored.get("first")),
-        finished_at=_time(stored.get("finished")),
-        room=_room(stored),
-        request_id=stored.get("request_id", ""),
-        code=stored.get("code", ""),
-        message=stored.get("message", ""),
-        hint=stored.get("hint", ""),
-        status=int(stored["status"]) if stored.get("status") else None,
-    )
-
-
-def _room(stored: Mapping[str, str]) -> WarRoom | None:
-    if not stored.get("chat_id"):
-        return None
-    return WarRoom(**{name: stored.get(name, "") for name in ("chat_id", "chat_name", "share_link")})
-
-
-def _time(ms: str | None) -> float | None:
-    return int(ms) / 1000 if ms else None
-
-
-def _progress(stored: Mapping[str, str]) -> Progress:
-    states = {state: int(stored.get(state.value, 0)) for state in JobState}
-    return Progress(states, int(stored.get("queued.urgent", 0)), _time(stored.get("created")))
