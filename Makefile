@@ -36,7 +36,7 @@ format: $(STAMP) ## write the code as `check` wants it
 	$(BIN)/ruff format
 
 bench: $(STAMP) ## measure every number the project promises (an hour and a quarter); results in bench/out
-	$(BIN)/python bench/run.py --page docs/benchmarks.md
+	$(BIN)/python -m bench.run --page docs/benchmarks.md
 
 clean: ## remove what the targets made
 	rm -rf .venv build *.egg-info bench/out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -3,7 +3,7 @@
 The bucket is safe against every way a server may count, which costs a fixed quarter of a second per window: 97 % of
 60/minute, but only 78 % of 40/second. So the speeds are written per minute: 60 and 2,412, that is 1/s and 40/s.
 
-    python bench/accounts.py [--seconds 60]
+    python -m bench.accounts [--seconds 60]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """1,000 incidents against a server that creates the room and then cuts one connection in ten: rooms per incident.
 
-python bench/cuts.py [--incidents 1000]
+python -m bench.cuts [--incidents 1000]
 """
 
 from __future__ import annotations

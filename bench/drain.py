@@ -1,6 +1,6 @@
 """Three workers, 180 s, real limits, latency 0 to 2 s, against each way a server may count: share used, refusals.
 
-python bench/drain.py [--seconds 180] [--workers 3] [--model fixed ...]
+python -m bench.drain [--seconds 180] [--workers 3] [--model fixed ...]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """100,000 jobs with ledger records through `enqueue_many`, beside an `apply_async` loop, in one run.
 
-python bench/enqueue.py [--jobs 100000] [--loop 10000]
+python -m bench.enqueue [--jobs 100000] [--loop 10000]
 """
 
 from __future__ import annotations

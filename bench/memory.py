@@ -1,6 +1,6 @@
 """A worker's memory with a backlog of 10 and of 200,000 jobs.
 
-python bench/memory.py [--seconds 30] [--backlog 200000]
+python -m bench.memory [--seconds 30] [--backlog 200000]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A 429 with Retry-After 3 in the middle of a saturated run of three workers: calls that still reach the API.
 
-python bench/pause.py [--pauses 10]
+python -m bench.pause [--pauses 10]
 """
 
 from __future__ import annotations

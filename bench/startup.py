@@ -1,6 +1,6 @@
 """How long `make demo` takes after set-up, and `warrooms --help`; medians of three.
 
-python bench/startup.py
+python -m bench.startup
 """
 
 from __future__ import annotations

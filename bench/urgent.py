@@ -2,7 +2,7 @@
 
 Behind a saturated bulk backlog of 20,000, and behind 1,500 retries that are all due and have to look first.
 
-    python bench/urgent.py [--backlog 20000] [--jobs 50] [--retries 1500]
+    python -m bench.urgent [--backlog 20000] [--jobs 50] [--retries 1500]
 """
 
 from __future__ import annotations

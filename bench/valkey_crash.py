@@ -24,15 +24,17 @@ if TYPE_CHECKING:
 RATES = "3000/minute"
 BACKLOG = 1000
 SINGLES_FROM = 1_000_000
+BATCHES_FROM = 2_000_000
+SIZE = 10
 GRACE_S = 2.0
 
 
 @dataclass
 class Producer:
-    """Hands single jobs in, one after another, and remembers what it was told.
+    """Hands jobs in, single ones and small batches side by side, and remembers what it was told.
 
-    `taken` has the number of each job that was acknowledged and when; `on_disk` those said to be on Redis' disk;
-    `refused` those that were not taken, and why.
+    `taken` has the number of each job that was acknowledged and when; `on_disk` those said to be on Redis' disk, which
+    only batches wait for; `refused` those that were not taken, and why.
     """
 
     queue: JobQueue
@@ -41,19 +43,31 @@ class Producer:
     refused: dict[int, str] = field(default_factory=dict)
     stop: threading.Event = field(default_factory=threading.Event)
 
-    def run(self) -> None:
+    def singles(self) -> None:
         """Until `stop` is set."""
         number = SINGLES_FROM
         while not self.stop.wait(0.02):
             number += 1
             try:
-                tally = self.queue.enqueue_many([job(number)], batch=BATCH)
+                self.queue.enqueue(job(number).model_copy(update={"batch": BATCH}))
             except QueueUnavailable as error:
                 self.refused[number] = str(error)
             else:
                 self.taken[number] = time.monotonic()
-                if tally.on_disk:
-                    self.on_disk.add(number)
+
+    def batches(self) -> None:
+        """Until `stop` is set."""
+        first = BATCHES_FROM
+        while not self.stop.wait(0.02):
+            first += SIZE
+            numbers = range(first, first + SIZE)
+            try:
+                tally = self.queue.enqueue_many(map(job, numbers), batch=BATCH)
+            except QueueUnavailable as error:
+                self.refused |= dict.fromkeys(numbers, str(error))
+            else:
+                self.taken |= dict.fromkeys(numbers, time.monotonic())
+                self.on_disk |= set(numbers) if tally.on_disk else set()
 
     def missing(self) -> list[int]:
         """The numbers of acknowledged jobs that the ledger does not know."""
@@ -67,8 +81,9 @@ def run(how: str, away_s: float) -> dict[str, Any]:
         queue.enqueue_many(jobs(BACKLOG), batch=BATCH)
         start_workers(stack, 2)
         producer = Producer(queue)
-        thread = threading.Thread(target=producer.run)
-        thread.start()
+        threads = [threading.Thread(target=hands_in) for hands_in in (producer.singles, producer.batches)]
+        for thread in threads:
+            thread.start()
         try:
             time.sleep(5)
             if how == "kill":
@@ -83,7 +98,8 @@ def run(how: str, away_s: float) -> dict[str, Any]:
             time.sleep(3)
         finally:
             producer.stop.set()
-            thread.join()
+            for thread in threads:
+                thread.join()
         missing = producer.missing()
         acknowledged = len(producer.taken)
         numbers = [*producer.taken, *producer.refused]
@@ -93,6 +109,7 @@ def run(how: str, away_s: float) -> dict[str, Any]:
         "how": how,
         "resumed_s": resumed_s,
         "acknowledged": acknowledged,
+        "said_to_be_on_disk": len(producer.on_disk),
         "refused": len(producer.refused),
         "told": next(iter(producer.refused.values()), ""),
         "missing": len(missing),

@@ -164,7 +164,18 @@ def _value(client: Any, name: str) -> str:  # noqa: ANN401
             raise AssertionError(f"{name} is a {kind}")
 
 
-@pytest.mark.parametrize("command", [("status",), ("status", "--json")], ids=" ".join)
+COMMANDS: Final = (
+    ("status",),
+    ("status", "--json"),
+    ("failed", "list"),
+    ("failed", "list", "--json"),
+    ("limit", "resume"),
+    ("doctor",),
+    ("doctor", "--json"),
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_the_key_is_in_nothing_that_the_commands_print(told: tuple[House, Wiretap], command: tuple[str, ...]) -> None:
     house = told[0]
     warrooms = str(Path(sys.executable).parent / "warrooms")
