@@ -43,7 +43,7 @@ PARTS: Final = tuple(f"ledger_lua/{part}" for part in ("record", "life", "rescue
 DEAD_MS: Final = 8_000
 """A worker that was silent for so long, while others were heard, is dead: four heartbeats, or two that had to wait."""
 
-LOST_MS: Final = 10_000
+LOST_MS: Final = 5_000
 """A message that left its queue so long ago, and whose job nobody claimed, is lost."""
 
 LOSES_S: Final = 5.0
