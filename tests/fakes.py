@@ -58,6 +58,7 @@ class _Kept:
     state: JobState = JobState.QUEUED
     batches: list[str] = field(default_factory=list)
     attempts: int = 0
+    denials: int = 0
     began: bool = False
     look: bool = False
     sent: bool = False
@@ -93,6 +94,7 @@ class _Kept:
 
     def forget_error(self) -> None:
         self.code, self.said, self.hint, self.status, self.first = "", "", "", None, None
+        self.denials = 0
 
 
 @dataclass
@@ -170,7 +172,7 @@ class FakeLedger:
         kept.move(JobState.OPENING, now)
         self._heard[worker] = now
         failing_s = max(0, now - kept.first) / 1000 if kept.first is not None else 0.0
-        return Claim(self._named(kept), kept.token, kept.attempts + 1, kept.look, failing_s)
+        return Claim(self._named(kept), kept.token, kept.attempts + 1, kept.look, failing_s, kept.denials)
 
     def begin(self, claim: Claim, *, sent: bool) -> bool:
         kept = self._held(claim)
@@ -210,6 +212,8 @@ class FakeLedger:
             return self._did(claim, JobState.RETRYING)
         if not spent:
             kept.unspend()
+        elif error.next_step is NextStep.RETRY_FEW:
+            kept.denials = claim.denials + 1
         kept.move(JobState.RETRYING, now)
         kept.set_error(error)
         kept.due = now + round(delay_s * 1000)

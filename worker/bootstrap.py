@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 
 LONGEST_HOLD_PAUSE_S: Final = 2.0
 SAY_AT: Final = frozenset({1, 10, 100, 1000})
-LAST_TRIES: Final = 10
-"""Tries, half a second apart, to write down how a call ended when Redis is away and the worker must stop."""
+LAST_TRIES_S: Final = 5.0
+"""For so long a worker that must stop tries to write down how its calls ended when Redis is away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +59,10 @@ class Runtime:
     stopping: threading.Event
 
     def close(self) -> None:
-        """Closes every connection."""
+        """Closes every connection, but those on which an answer is still awaited (a second signal ends us sooner)."""
         for desk in self.desks.values():
-            desk.api.close()
+            if desk.ledger.holds_nothing():
+                desk.api.close()
         self.store.close()
 
 
@@ -110,12 +111,15 @@ def _desk(
 
 
 def _hold_until(stopping: threading.Event) -> Hold:
+    stopped: list[float] = []
+
     def hold(tries: int, error: QueueUnavailable) -> bool:
         if tries in SAY_AT:
             log.warning("holding, for %d tries now: %s", tries, error)
         if stopping.wait(min(LONGEST_HOLD_PAUSE_S, 0.1 * 2 ** min(tries, 5))):
+            stopped.append(time.monotonic())
             time.sleep(0.5)
-            return tries < LAST_TRIES
+            return time.monotonic() < stopped[0] + LAST_TRIES_S
         return True
 
     return hold

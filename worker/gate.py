@@ -76,10 +76,12 @@ class Gate:
         known = self._accounts.get(account)
         if known is None:
             return
+        # A pause may be lifted; the slots of a slow account come when they come, and who asks holds a thread till then.
+        longest_s = BELIEVE_S if lines.pause_s > 0 else max(BELIEVE_S, known.interval_s)
         with self._lock:
             now = self._clock()
-            known.urgent_at = now + min(lines.urgent_s, BELIEVE_S)
-            known.bulk_at = now + min(lines.bulk_s, BELIEVE_S)
+            known.urgent_at = now + min(lines.urgent_s, longest_s)
+            known.bulk_at = now + min(lines.bulk_s, longest_s)
 
     def fetched(self, queue: str) -> None:
         """A message left `queue`; it will ask for a slot in a moment."""

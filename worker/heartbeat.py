@@ -60,11 +60,14 @@ class Heartbeat:
 
     def beat(self) -> bool:
         """One beat for each account; a Redis that was restarted is told what this worker knows. Whether all arrived."""
+        arrived = [self._beat_for(ledger) for ledger in self._ledgers]  # every one, whatever becomes of the others
+        return all(arrived)
+
+    def _beat_for(self, ledger: Ledger) -> bool:
         try:
-            for ledger in self._ledgers:
-                self._beat(ledger)
+            self._beat(ledger)
         except WarroomsError as error:
-            log.debug("no heartbeat: %s", error)
+            log.debug("no heartbeat for %s: %s", ledger.account, error)
             return False
         return True
 

@@ -120,8 +120,9 @@ class Ledger:
         if reply[0] != "claimed":
             self._hands.let_go(asked)
             return JobState(reply[0])
-        _, attempts, look, failing_ms, *request = reply
-        claim = Claim(job_of(job.key, *request), token, int(attempts) + 1, bool(look), failing_ms / 1000)
+        _, attempts, look, failing_ms, denials, *request = reply
+        claimed = job_of(job.key, *request)
+        claim = Claim(claimed, token, int(attempts) + 1, bool(look), failing_ms / 1000, int(denials))
         self._hands.take(claim)
         return claim
 
@@ -157,8 +158,11 @@ class Ledger:
             look_first: whether the room may already be there.
             spent: whether the attempt counts.
         """
-        rest = (round(delay_s * 1000), "1" if look_first else "", "1" if spent else "", *flat(fields_of_error(error)))
-        return self._end(claim, "retry", *rest)
+        fields = fields_of_error(error)
+        if spent and error.next_step is NextStep.RETRY_FEW:
+            fields["denials"] = claim.denials + 1
+        flags = ("1" if look_first else "", "1" if spent else "")
+        return self._end(claim, "retry", round(delay_s * 1000), *flags, *flat(fields))
 
     def release(self, claim: Claim, *, look_first: bool = False) -> bool:
         """Gives the job back to the head of its line without an attempt spent; False if the claim is lost."""
@@ -183,7 +187,13 @@ class Ledger:
             room = ended.room
             fields += (short_of(ended.claim.job.id), ended.claim.token, ended.state.value)
             fields += (room.chat_id, room.chat_name, room.share_link, ended.request_id)
-        self._call("reconcile", *fields)
+        named = self._call("reconcile", *fields)
+        # Hands are read again: what was let go since is no longer ours, whatever the ledger was told above.
+        now_held = {one.claim.token for one in self._hands.all()[0]}
+        claims = [*zip(named[::2], named[1::2], strict=True)]
+        gone = [part for short, token in claims if token not in now_held for part in (short, token)]
+        if gone:
+            self._call("disown", *gone)
 
     def holds_nothing(self) -> bool:
         """Whether this process has no job in hand."""

@@ -35,6 +35,7 @@ class Claim:
         attempt: the number of the attempt that may begin now.
         look_first: whether an earlier call may have opened the room.
         failing_s: how long ago the job first went wrong, in seconds; 0 if it never did.
+        denials: how many of its attempts ended in a 403.
     """
 
     job: WarRoomJob
@@ -42,6 +43,7 @@ class Claim:
     attempt: int
     look_first: bool
     failing_s: float = 0.0
+    denials: int = 0
 
 
 class Reason(StrEnum):

@@ -56,7 +56,7 @@ def decide(claim: Claim, error: FlashdutyError, health: Health, jitter: float) -
     """The next step after the attempt of this claim ended in `error`.
 
     Args:
-        claim: the number of the attempt, and for how long the job has been failing.
+        claim: the number of the attempt, and what the job has been through.
         error: how this one ended.
         health: how the account is after it: in an outage no job spends its attempts.
         jitter: a number in [0, 1), the share of the backoff to wait (full jitter).
@@ -68,7 +68,7 @@ def decide(claim: Claim, error: FlashdutyError, health: Health, jitter: float) -
     if step is NextStep.RETRY_FEW and health.level is Level.SUSPENDED:
         # Not at the head of its line: should this job be the only one that is denied, the next probe takes another.
         return TryAgainIn(max(health.pause_s, DENIED_S) + (1 + jitter) * SPREAD_S, look_first=False, spent=False)
-    if step is NextStep.RETRY_FEW and attempt < MAX_DENIALS:
+    if step is NextStep.RETRY_FEW and claim.denials + 1 < MAX_DENIALS:
         return TryAgainIn((1 + jitter) * DENIED_S, look_first=False)
     if step not in {NextStep.RETRY, NextStep.LOOK_FIRST}:
         return GiveUp(str(error))

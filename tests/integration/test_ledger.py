@@ -14,7 +14,7 @@ import pytest
 
 from tests.desk import BASE, JOB, KEY, STARTED_S, Desk, audit, ids, messages, real_desk, some
 from tests.fakes import A_ROOM, START_MS, Clock, FakeLedger, a_job
-from worker.errors import NotSent, OutcomeUnknown, QueueUnavailable, RequestRefused
+from worker.errors import AccessDenied, NotSent, OutcomeUnknown, QueueUnavailable, RequestRefused
 from worker.jobs import INT64_MAX, JobState, Lane, WarRoom
 from worker.ledger import PARTS, Ledger
 from worker.records import Claim, Entered, Reason
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 REFUSED: Final = RequestRefused("no such incident", code="ResourceNotFound", status=400, request_id="r1", hint="look")
 TIMEOUT: Final = OutcomeUnknown("no answer", code="Timeout")
+DENIED: Final = AccessDenied("no", code="AccessDenied", status=403)
 NOT_SENT: Final = NotSent("no route", code="Connect")
 DAY_MS: Final = 86_400_000
 
@@ -381,6 +382,22 @@ def test_a_retry_costs_an_attempt_if_it_is_the_jobs_own_fault(desk: Desk, spent:
     assert desk.record().attempts == attempts
     desk.recover()
     assert desk.claim().attempt == attempts + 1
+
+
+def test_denials_that_count_are_counted_until_the_job_ends(desk: Desk) -> None:
+    desk.ledger.enqueue([JOB])
+    denials = []
+    for error, spent in ((TIMEOUT, True), (DENIED, True), (DENIED, False), (TIMEOUT, True), (DENIED, True)):
+        claim = begun(desk)
+        denials.append(claim.denials)
+        desk.ledger.retry(claim, error, 0, look_first=False, spent=spent)
+        desk.recover()
+    assert denials == [0, 0, 1, 1, 1]
+    claim = begun(desk)
+    assert claim.denials == 2
+    desk.ledger.failed(claim, DENIED, "no")
+    desk.ledger.enqueue([JOB])
+    assert desk.claim().denials == 0
 
 
 def test_an_attempt_of_a_dead_worker_counts_if_it_had_begun(desk: Desk) -> None:

@@ -27,7 +27,8 @@ LOST_S: Final = LOST_MS / 1000
 LOOK_S: Final = 0.5
 DEAD: Final = [(Reason.DEAD, JOB.id)]
 HEAD: Final = 50
-"""So many messages at the head are read in a look."""
+DEEP: Final = 1000
+"""So many messages at the head are read in a look; so many if none of the first has a place."""
 
 
 @pytest.fixture(params=["valkey", "fake"])
@@ -412,9 +413,26 @@ def test_what_is_no_message_of_a_waiting_job_does_not_count(real: Desk, store: R
 def test_behind_a_head_full_of_junk_nothing_is_known_until_it_is_gone(real: Desk, store: RedisStore) -> None:
     real.ledger.enqueue(some(1, 3))
     real.pop()
-    store.client.rpush(BULK, *["junk"] * HEAD)
+    store.client.rpush(BULK, *["junk"] * DEEP)
     assert looks(real, 60) == []
     store.client.ltrim(BULK, 0, 1)
+    assert [id_ for _, _, id_ in looks(real, 30)] == [a_job(1).id]
+
+
+def test_behind_much_junk_what_is_lost_is_found(real: Desk, store: RedisStore) -> None:
+    real.ledger.enqueue(some(1, 3))
+    real.pop()
+    store.client.rpush(BULK, *["junk"] * (DEEP - 1))
+    assert [id_ for _, _, id_ in looks(real, 30)] == [a_job(1).id]
+
+
+def test_what_was_about_to_be_found_is_found_though_junk_fills_the_head_meanwhile(
+    real: Desk, store: RedisStore
+) -> None:
+    real.ledger.enqueue(some(1, 3))
+    real.pop()
+    assert looks(real, 1) == []
+    store.client.rpush(BULK, *["junk"] * DEEP)
     assert [id_ for _, _, id_ in looks(real, 30)] == [a_job(1).id]
 
 

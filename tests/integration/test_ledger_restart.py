@@ -212,13 +212,8 @@ EVERYTHING: Final = [nothing, queued, retrying]
 
 
 @pytest.mark.parametrize("remembered", EVERYTHING, ids=lambda state: state.__name__)
-@pytest.mark.parametrize("sent", [True, False])
-def test_a_job_in_a_workers_hands_is_taken_back_whatever_redis_remembers(
-    desk: Desk,
-    store: RedisStore,
-    past: Past,
-    remembered: Remembered,
-    sent: bool,  # noqa: FBT001
+def test_a_job_that_was_sent_is_taken_back_whatever_redis_remembers(
+    desk: Desk, store: RedisStore, past: Past, remembered: Remembered
 ) -> None:
     remembered(desk)
     past.begins_here()
@@ -226,7 +221,7 @@ def test_a_job_in_a_workers_hands_is_taken_back_whatever_redis_remembers(
         queued(desk)
     desk.recover()
     claim = desk.claim()
-    desk.ledger.begin(claim, sent=sent)
+    desk.ledger.begin(claim, sent=True)
     job = claim.job
     past.comes_back()
     ledger_of(desk).reconcile("w1")
@@ -252,17 +247,41 @@ def test_a_job_taken_back_is_its_workers_until_that_is_dead(desk: Desk, past: Pa
     assert desk.claim(worker="w2").look_first
 
 
-def test_a_job_taken_back_before_it_began_costs_no_attempt(desk: Desk, past: Past) -> None:
-    retrying(desk)
+@pytest.mark.parametrize("remembered", [queued, retrying], ids=lambda state: state.__name__)
+@pytest.mark.parametrize("began", [True, False])
+def test_a_claim_that_was_not_sent_is_lost_since_another_may_have_called_before_the_crash(
+    desk: Desk,
+    store: RedisStore,
+    past: Past,
+    remembered: Remembered,
+    began: bool,  # noqa: FBT001
+) -> None:
+    remembered(desk)
     past.begins_here()
     desk.recover()
     claim = desk.claim()
-    assert claim.attempt == 2
+    if began:
+        desk.ledger.begin(claim, sent=False)
     past.comes_back()
     ledger_of(desk).reconcile("w1")
-    assert desk.record().attempts == 1
-    assert desk.ledger.release(claim)
-    assert desk.claim().attempt == 2
+    assert (desk.state(), desk.record().worker) == (S.RETRYING, "")
+    assert not desk.ledger.begin(claim, sent=True)
+    audit(store)
+    desk.clock.forward(DEAD_S)
+    assert desk.recover() == [(Reason.DUE, JOB.id)]
+    again = desk.claim(worker="w2")
+    assert (again.attempt, again.look_first) == (claim.attempt, True)
+
+
+def test_a_record_that_is_gone_begins_again_with_an_unsent_claim(desk: Desk, store: RedisStore, past: Past) -> None:
+    past.begins_here()
+    queued(desk)
+    claim = desk.claim()
+    past.comes_back()
+    ledger_of(desk).reconcile("w1")
+    assert (desk.state(), desk.record().worker) == (S.OPENING, "w1")
+    assert desk.ledger.begin(claim, sent=True)
+    audit(store)
 
 
 def test_a_claim_that_redis_still_knows_is_kept(desk: Desk, store: RedisStore, past: Past) -> None:
@@ -319,9 +338,57 @@ def test_a_claim_that_its_worker_does_not_know_is_nobodys(desk: Desk, store: Red
     desk.ledger.beat("w1")
     assert desk.recover() == []
     ledger_of(desk).reconcile("w1")
-    assert desk.recover() == [(Reason.DEAD, JOB.id)]
+    assert (desk.state(), desk.record().worker) == (S.RETRYING, "")
     audit(store)
+    desk.watch(DEAD_S - 0.001, "w1")
+    assert desk.recover() == [], "a call of it may still be under way"
+    desk.watch(0.001, "w1")
+    assert desk.recover() == [(Reason.DUE, JOB.id)]
     assert desk.claim(worker="w2").look_first
+
+
+def test_a_claim_that_ends_while_redis_is_told_of_it_does_not_stay_in_its_workers_name(
+    desk: Desk, store: RedisStore, past: Past
+) -> None:
+    """Its end was refused before the tale arrived, and the tale was of a claim in hand."""
+    queued(desk)
+    past.begins_here()
+    claim = begun(desk)
+    past.comes_back()
+    ledger = ledger_of(desk)
+    held = ledger._hands.all
+
+    def told() -> Any:  # noqa: ANN401
+        tale = held()
+        ledger._hands.all = held  # type: ignore[method-assign]
+        assert not ledger.retry(claim, TIMEOUT, 0, look_first=True)
+        return tale
+
+    ledger._hands.all = told  # type: ignore[method-assign]
+    ledger.reconcile("w1")
+    assert (desk.state(), desk.record().worker) == (S.RETRYING, "")
+    audit(store)
+    desk.clock.forward(DEAD_S)
+    assert desk.recover() == [(Reason.DUE, JOB.id)]
+    assert desk.claim(worker="w2").look_first
+
+
+def test_a_claim_that_is_made_while_redis_is_told_is_kept(desk: Desk, past: Past) -> None:
+    queued(desk)
+    past.begins_here()
+    ledger = ledger_of(desk)
+    held = ledger._hands.all
+    claims = []
+
+    def told() -> Any:  # noqa: ANN401
+        tale = held()
+        ledger._hands.all = held  # type: ignore[method-assign]
+        claims.append(desk.claim())
+        return tale
+
+    ledger._hands.all = told  # type: ignore[method-assign]
+    ledger.reconcile("w1")
+    assert desk.ledger.begin(claims[0], sent=True)
 
 
 def test_the_claims_of_others_are_theirs(desk: Desk) -> None:

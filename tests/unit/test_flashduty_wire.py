@@ -184,6 +184,17 @@ def test_a_request_in_time_leaves_and_its_answer_may_come_late() -> None:
         assert what_was_read().startswith(b"POST /incident/war-room/create")
 
 
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+    def forward(self, seconds: float) -> None:
+        self.now_s += seconds
+
+
 class Written(httpcore.NetworkStream):
     def __init__(self) -> None:
         self.bytes = b""
@@ -203,6 +214,25 @@ def test_no_part_of_a_request_leaves_after_its_fence() -> None:
         stream.write(b"body")
     stream.write(b"")  # httpcore's end of a body that has left
     assert inner.bytes == b"head"
+
+
+def test_slow_connecting_is_the_networks_fault_and_no_hold_up() -> None:
+    clock = Clock()
+    deadline, inner = Deadline(60.0, clock), Written()
+    deadline.start(clock() + 4)
+    with deadline.connecting():
+        clock.forward(4.5)
+    with pytest.raises(httpcore.ConnectTimeout, match=r"connecting took too long \(4\.5 s\)") as caught:
+        _Stream(inner, deadline).write(b"head")
+    assert not isinstance(caught.value, HeldUp)
+    clock.forward(4.5)  # and was stopped besides
+    with pytest.raises(HeldUp):
+        _Stream(inner, deadline).write(b"head")
+    deadline.start(clock() + 4)  # the next call has a connection
+    clock.forward(4.5)
+    with pytest.raises(HeldUp):
+        _Stream(inner, deadline).write(b"head")
+    assert inner.bytes == b""
 
 
 def test_only_a_creation_has_a_fence_unless_its_caller_says_so() -> None:

@@ -90,6 +90,15 @@ def test_a_long_pause_is_asked_about_now_and_then_since_it_may_have_been_lifted(
     assert here.gate.shows(A)
 
 
+def test_a_slow_accounts_next_slot_is_believed_since_who_asks_for_it_holds_a_thread(here: Desk) -> None:
+    here.gate.add("slow", 3600.0, [("slow", Lane.BULK)])
+    here.gate.learn("slow", Lines(3000.0, 3000.0, 0.0))
+    here.now_s += 3000.0 - WINDOW_S - 0.001
+    assert not here.gate.shows("slow")
+    here.now_s += 0.002
+    assert here.gate.shows("slow")
+
+
 def test_the_last_reply_counts(here: Desk) -> None:
     here.gate.learn("a", Lines(30.0, 30.0, 30.0))
     here.gate.learn("a", Lines(0.0, 0.0, 0.0))

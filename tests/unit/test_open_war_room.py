@@ -423,6 +423,15 @@ def test_the_third_denial_of_a_job_alone_is_the_last() -> None:
     assert here.record().hint == "check its rights"
 
 
+def test_a_denial_after_attempts_that_failed_otherwise_is_the_first() -> None:
+    here = desk(*[("create", UNSENT)] * MAX_DENIALS, ("create", DENIED))
+    use_case = OpenWarRoom(here.ledger, here.slots, here.api, worker="w1")
+    for _ in range(MAX_DENIALS):
+        assert use_case(JOB).outcome is Outcome.RETRYING
+        here.recover()
+    assert use_case(JOB).outcome is Outcome.RETRYING
+
+
 def test_a_defect_of_ours_is_an_attempt_with_unknown_outcome(caplog: pytest.LogCaptureFixture) -> None:
     here = desk(("create", ZeroDivisionError("oops")))
     report = here.nudge()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 import pytest
@@ -26,6 +27,7 @@ from worker.retry_policy import (
     CAP_S,
     DENIED_S,
     MAX_ATTEMPTS,
+    MAX_DENIALS,
     PATIENCE_S,
     SETTLE_S,
     SPREAD_S,
@@ -95,7 +97,6 @@ def look(delay_s: float) -> TryAgainIn:
         (1, AccessDenied, 0.0, None, retry(20.0)),
         (1, AccessDenied, 0.5, None, retry(30.0)),
         (2, AccessDenied, 0.5, None, retry(30.0)),
-        (3, AccessDenied, 0.5, None, NO),
         (1, RoomGone, 0.5, None, NO),
         (1, RateLimited, 0.5, 30.0, NO),
     ],
@@ -165,8 +166,13 @@ def test_a_denial_that_suspends_the_account_or_finds_it_suspended_is_not_the_job
 
 @pytest.mark.parametrize("health", [WELL, SHAKEN, OTHERS_FAIL, DOWN])
 def test_a_denial_alone_is_a_dead_letter_after_three_attempts(health: Health) -> None:
-    steps = [decide(a_claim(attempt), error(AccessDenied), health, 0.5) for attempt in (1, 2, 3)]
+    claims = [replace(a_claim(denials + 1), denials=denials) for denials in range(MAX_DENIALS)]
+    steps = [decide(claim, error(AccessDenied), health, 0.5) for claim in claims]
     assert steps == [retry(1.5 * DENIED_S), retry(1.5 * DENIED_S), NO]
+
+
+def test_attempts_that_ended_otherwise_are_no_denials() -> None:
+    assert decide(a_claim(MAX_ATTEMPTS), error(AccessDenied), WELL, 0.5) == retry(1.5 * DENIED_S)
 
 
 @pytest.mark.parametrize("leaf", [RequestRefused, RoomGone])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import time
@@ -15,7 +16,7 @@ from worker.flashduty.app_key import MASK, AppKey
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 APP_KEY: Final = "warrooms.app_key"
 """The request extension that carries the masked key of this call down to `AppKeyTransport`."""
@@ -25,7 +26,7 @@ FENCE_AT: Final = "warrooms.fence_at"
 
 
 class HeldUp(httpcore.ConnectTimeout):
-    """The request has not left in time: this process was stopped, or connecting took too long."""
+    """The request has not left in time, since this process was stopped or starved."""
 
 
 class AppKeyTransport(httpx.BaseTransport):
@@ -61,26 +62,47 @@ def _with_key(request: httpx.Request) -> httpx.Request:
 
 
 class Deadline:
-    """The moment by which the call under way must have ended. One per client, so one per thread."""
+    """The moment by which the call under way must have ended. One per client, so one per thread.
 
-    def __init__(self, total_s: float) -> None:
+    Args:
+        total_s: how long a call may take, in seconds.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, total_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._total_s = total_s
         self._at = 0.0
         self._fence_at = math.inf
+        self._connecting_s = 0.0
 
     def start(self, fence_at: float = math.inf) -> None:
         """A new call begins; its request must have left by `fence_at`."""
-        self._at = time.monotonic() + self._total_s
+        self._at = self._clock() + self._total_s
         self._fence_at = fence_at
+        self._connecting_s = 0.0
+
+    @contextlib.contextmanager
+    def connecting(self) -> Iterator[None]:
+        """Measures what the network takes before the first byte can leave."""
+        began = self._clock()
+        try:
+            yield
+        finally:
+            self._connecting_s += self._clock() - began
 
     def leave(self) -> None:
         """Bytes of the request are about to leave. Without the last ones it is no request.
 
         Raises:
-            HeldUp: it is too late.
+            httpcore.ConnectTimeout: it is too late, since connecting took so long.
+            HeldUp: it is too late, for any other reason.
         """
-        if time.monotonic() > self._fence_at:
+        late_s = self._clock() - self._fence_at
+        if late_s > self._connecting_s:
             raise HeldUp("this process was held up between the slot and the call")
+        if late_s > 0:
+            raise httpcore.ConnectTimeout(f"connecting took too long ({self._connecting_s:.1f} s)")
 
     def within(self, timeout_s: float | None, late: type[httpcore.TimeoutException]) -> float:
         """The smaller of the timeout and the time left.
@@ -88,7 +110,7 @@ class Deadline:
         Raises:
             httpcore.TimeoutException: no time is left; of the class `late`.
         """
-        left_s = self._at - time.monotonic()
+        left_s = self._at - self._clock()
         if left_s <= 0:
             raise late("the deadline of the whole call has passed")
         return left_s if timeout_s is None else min(timeout_s, left_s)
@@ -142,7 +164,8 @@ class _Network(httpcore.NetworkBackend):
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
         left_s = self._deadline.within(timeout, httpcore.ConnectTimeout)
-        stream = self._inner.connect_tcp(host, port, left_s, local_address, socket_options)
+        with self._deadline.connecting():
+            stream = self._inner.connect_tcp(host, port, left_s, local_address, socket_options)
         return _Stream(stream, self._deadline)
 
 
@@ -166,7 +189,9 @@ class _Stream(httpcore.NetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
         left_s = self._deadline.within(timeout, httpcore.ConnectTimeout)
-        return _Stream(self._inner.start_tls(ssl_context, server_hostname, left_s), self._deadline)
+        with self._deadline.connecting():
+            stream = self._inner.start_tls(ssl_context, server_hostname, left_s)
+        return _Stream(stream, self._deadline)
 
     def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - httpcore's own signature
         return self._inner.get_extra_info(info)

@@ -2,13 +2,14 @@
 --   enqueue    batch or '', then per job: id, lane, members '1,2', observers '1' or '', message
 --              -> per job: status, chat_id, share_link      status: 'new' | the state the job was found in
 --   claim      id, token, worker, batch, lane, members, observers (the message's own, for a job without a record)
---              -> { 'claimed', attempts, look first 0/1, ms since it first went wrong, lane, members, observers, batches } | { the state }
+--              -> { 'claimed', attempts, look first 0/1, ms since it first went wrong, 403s, lane, members, observers, batches } | { the state }
 --   begin      id, token, number of this attempt, '1' if the creating call goes out now   -> 1 | 0 if the claim is lost
 --   finish     id, token, state, field, value ...                                         -> 1 | 0
 --   retry      id, token, delay ms, look first '1' or '', '1' if the attempt counts, field, value ...   -> 1 | 0
 --   release    id, token, look first '1' or '', message    -> 1 | 0      back to the head of its line, no attempt spent
 --   beat       worker                -> the server's run id
---   reconcile  worker, see there     -> 1
+--   reconcile  worker, see there     -> id, token, ... of the claims in its name
+--   disown     id, token, ...        -> 1
 --   goodbye    worker                -> 1       whatever it still holds is nobody's
 --   strays     lock ms, how many     -> see there, empty if somebody else has just looked
 --   requeue    per job: reason, id, evidence, message -> per job, last first: 1 | 0 if it is no stray any more
@@ -34,7 +35,9 @@ elseif command == 'beat' then
   beat(a[7])
   reply = run
 elseif command == 'reconcile' then
-  reconcile(a[7], tonumber(a[8]))
+  reply = reconcile(a[7], tonumber(a[8]))
+elseif command == 'disown' then
+  disown()
   reply = 1
 elseif command == 'goodbye' then
   redis.call('ZREM', WORKERS, a[7])

@@ -18,7 +18,7 @@ end
 local function again(job, id, message) -- from a dead letter or a cancelled job
   move(job, id, 'queued')
   redis.call('HSET', key(id), 'attempts', 0)
-  redis.call('HDEL', key(id), 'finished', 'code', 'message', 'hint', 'status', 'first', 'due', 'token')
+  redis.call('HDEL', key(id), 'finished', 'code', 'message', 'hint', 'status', 'first', 'denials', 'due', 'token')
   redis.call('PERSIST', key(id))
   to_tail(job, id, message)
 end
@@ -77,6 +77,9 @@ local function enqueue(batch)
         if lane == 'urgent' and job.lane == 'bulk' and not FINISHED[job.state] then
           hurry(job, id, message)
         end
+        if job.state == 'queued' and not redis.call('ZSCORE', LINE[job.lane], id) then
+          to_tail(job, id, message) -- of an older version, whose message may be gone
+        end
         status, chat_id, share_link = job.state, job.chat_id, job.share_link
       end
       join(job, id, batch)
@@ -99,8 +102,10 @@ local function claim(id, token, worker, batch, lane, members, observers)
   elseif job.state ~= 'opening' or job.token ~= token then
     return { job.state }
   end
-  local failing = now - (tonumber(redis.call('HGET', key(id), 'first')) or now)
-  return { 'claimed', job.attempts, job.look and 1 or 0, math.max(failing, 0), job.lane, job.members, job.observers, job.batches }
+  local past = redis.call('HMGET', key(id), 'first', 'denials')
+  local failing = math.max(now - (tonumber(past[1]) or now), 0)
+  return { 'claimed', job.attempts, job.look and 1 or 0, failing, tonumber(past[2]) or 0,
+    job.lane, job.members, job.observers, job.batches }
 end
 
 local function held(id, token)
@@ -150,10 +155,10 @@ local function retry(id, token, delay, look, spent)
   if not job then
     return did(id, token, 'retrying')
   end
+  put_aside(job, id, now + delay)
   if spent ~= '1' then
     unspend(job, id)
   end
-  put_aside(job, id, now + delay)
   if #ARGV >= 12 then
     redis.call('HSET', key(id), unpack(ARGV, 12))
   end
@@ -167,8 +172,8 @@ local function release(id, token, look, message)
   if not job then
     return did(id, token, 'queued')
   end
+  move(job, id, 'queued') -- first, since it begins by removing: so it works without memory, too
   unspend(job, id)
-  move(job, id, 'queued')
   to_head(job, id, message)
   look_from_now_on(job, id, look)
   return 1

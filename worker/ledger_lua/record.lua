@@ -21,9 +21,9 @@
 -- ARGV[6]  ms for which finished jobs are remembered       ARGV[7 ...]  the command's own, see dispatch
 --
 -- Record: state lane members observers batches attempts began look token worker sent created updated due first finished
---         chat_id chat_name share_link request_id code message hint status        (times in ms)
+--         denials chat_id chat_name share_link request_id code message hint status        (times in ms)
 --   began: the attempt under way is counted     sent: its creating call went out     first: when it first went wrong
---   look:  a call of it may have opened a room, so the next attempt looks first
+--   look:  a call of it may have opened a room, so the next attempt looks first     denials: how many 403s counted
 
 local base, command = KEYS[1], ARGV[1]
 local suspects, dead_after, lost_after, retention =
@@ -201,6 +201,6 @@ local function finished(job, id, state, from) -- ARGV[from ...]: more fields of 
     redis.call('ZADD', FAILED, whole(now), id)
     redis.call('ZREMRANGEBYSCORE', FAILED, '-inf', whole(now - retention))
   elseif state ~= 'cancelled' then
-    redis.call('HDEL', key(id), 'look', 'code', 'message', 'hint', 'status', 'first')
+    redis.call('HDEL', key(id), 'look', 'code', 'message', 'hint', 'status', 'first', 'denials')
   end
 end

@@ -9,7 +9,8 @@
 -- the first half, everybody would be dead right after Redis was away.
 
 local BREAK_MS = 5000
-local HEAD = 50 -- so many messages at the head are read; foreign ones and old copies among them have no place
+-- So many messages at the head are read: foreign ones and old copies among them have no place. More only if need be.
+local HEADS = { 50, 1000 }
 
 local function beat(worker)
   local seen = redis.call('HMGET', WATCH, 'beat', 'since')
@@ -78,16 +79,18 @@ end
 --   ARGV[8] how many, then per job in its hands: id, token, attempts, began, sent, ending '1' or '' (its end is being
 --   written: keep the claim if there is one), lane, members, observers, batch; then per room: id, token, state, chat_id,
 --   chat_name, share_link, request_id
+-- Only what was sent is taken back: an unsent claim is simply lost, and somebody else may have called since. Replies with
+-- id and token of the claims that the ledger has in this worker's name: it says which of them it does not know (disown).
 local function reconcile(worker, held_jobs)
-  local mine, at = {}, 9
+  local at = 9
   for _ = 1, held_jobs do
     local id, token, attempts, began, sent, ending, lane, members, observers, batch = unpack(ARGV, at, at + 9)
     at = at + 10
-    mine[token] = true
     local job = load(id)
     if ending ~= '1' then
+      local known = job ~= nil
       job = job or create(id, lane, members, observers, batch)
-      if job.state == 'queued' or job.state == 'retrying' then
+      if (job.state == 'queued' or job.state == 'retrying') and (sent == '1' or not known) then
         hold(job, id, token, worker)
         redis.call('HSET', key(id), 'attempts', attempts, 'began', began, 'sent', sent, 'look', '1')
       end
@@ -103,10 +106,25 @@ local function reconcile(worker, held_jobs)
       finished(job, id, state, #ARGV + 1)
     end
   end
+  local reply = {}
   for _, id in ipairs(redis.call('ZRANGE', CLAIMS, 0, -1)) do
     local claim_of = redis.call('HMGET', key(id), 'worker', 'token')
-    if claim_of[1] == worker and not mine[claim_of[2]] then
-      redis.call('HSET', key(id), 'worker', '', 'token', '') -- nobody's: recovery queues it again
+    if claim_of[1] == worker then
+      reply[#reply + 1], reply[#reply + 2] = id, claim_of[2] or ''
+    end
+  end
+  return reply
+end
+
+-- The worker of these claims does not have them. What it may have sent is over when a dead worker's calls would be.
+local function disown()
+  for at = 7, #ARGV, 2 do
+    local id, token = ARGV[at], ARGV[at + 1]
+    local job = load(id)
+    if job and job.state == 'opening' and job.token == token then
+      put_aside(job, id, now + dead_after)
+      redis.call('HSET', key(id), 'look', '1')
+      redis.call('HDEL', key(id), 'token', 'worker', 'began', 'sent')
     end
   end
 end
@@ -121,9 +139,9 @@ local function reversed(ids)
 end
 
 -- The place of the first message in the list that has one; all that stands before it has left the list.
-local function head_of(lane)
+local function head_within(lane, depth)
   local place
-  local messages = redis.call('LRANGE', QUEUE[lane], -HEAD, -1)
+  local messages = redis.call('LRANGE', QUEUE[lane], -depth, -1)
   for _, text in ipairs(messages) do
     local ok, message = pcall(cjson.decode, text)
     local id = ok and type(message) == 'table' and type(message.headers) == 'table' and message.headers.id
@@ -134,10 +152,14 @@ local function head_of(lane)
       end
     end
   end
-  if place or #messages == HEAD then
+  if place or #messages == depth then
     return place
   end
   return math.huge -- the list has no message of a queued job: all have left it
+end
+
+local function head_of(lane)
+  return head_within(lane, HEADS[1]) or head_within(lane, HEADS[2])
 end
 
 -- Queued, in no list and in nobody's hands: what stood before the head of the list `lost_after` ms ago and is still
@@ -164,8 +186,8 @@ local function lost(lane, most)
   if head then
     local mark = head == math.huge and whole(last + 1) or whole(head)
     redis.call('HSET', WATCH, lane .. '.mark', mark, lane .. '.first', whole(first), lane .. '.at', whole(now))
-  else
-    redis.call('HDEL', WATCH, lane .. '.mark', lane .. '.first', lane .. '.at')
+  elseif was[1] then -- what stood before the old mark stays lost; look again in a while
+    redis.call('HSET', WATCH, lane .. '.at', whole(now))
   end
   return reversed(found)
 end
@@ -188,6 +210,9 @@ local function strays(lock, most)
       add('due', id, '', job)
     else
       redis.call('ZREM', RETRIES, id)
+      if job and job.state == 'opening' then -- a claim of an older version, which kept them here
+        redis.call('ZADD', CLAIMS, 'NX', whole(now), id)
+      end
     end
   end
   for _, id in ipairs(redis.call('ZRANGE', CLAIMS, 0, -1)) do
