@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
+from worker.clock import elapsed_s
 from worker.errors import NoMoreSlots
 from worker.health import Health, Level, Sign, sign_of
 
@@ -112,7 +112,7 @@ class Slots:
         spread_s: D in seconds; a worker that wakes later than half of it gives its slot back and asks again.
         sleep: waits so many seconds; True if the worker is stopping.
         learn: told what every reply says about the lines (the gate listens).
-        clock: monotonic seconds.
+        clock: seconds that never go back (worker.clock).
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class Slots:
         spread_s: float,
         sleep: Callable[[float], bool],
         learn: Callable[[Lines], None] = lambda _lines: None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = elapsed_s,
     ) -> None:
         self._bucket = bucket
         self._latest_s = spread_s / 2

@@ -8,7 +8,6 @@ import pkgutil
 import re
 import socket
 import threading
-import time
 from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ import httpcore
 import httpx
 import pytest
 
+from worker.clock import elapsed_s
 from worker.errors import FlashdutyError, NoMoreSlots, NotSent, OutcomeUnknown, RateLimited
 from worker.flashduty import Flashduty
 from worker.flashduty.app_key import LOGGERS
@@ -168,7 +168,7 @@ def test_a_request_that_was_held_up_never_leaves() -> None:
     with listening() as (address, what_was_read):
         duty = Flashduty(base_url=address, app_key=lambda: "k")
         with pytest.raises(NoMoreSlots, match="held up") as caught:
-            duty.create(JOB, fence_at=time.monotonic() - 0.001)
+            duty.create(JOB, fence_at=elapsed_s() - 0.001)
         duty.close()
         assert what_was_read() == b""
     assert caught.value.__cause__ is None
@@ -179,7 +179,7 @@ def test_a_request_in_time_leaves_and_its_answer_may_come_late() -> None:
     with listening() as (address, what_was_read):
         duty = Flashduty(base_url=address, app_key=lambda: "k")
         with pytest.raises(OutcomeUnknown):
-            duty.create(JOB, fence_at=time.monotonic() + 60)
+            duty.create(JOB, fence_at=elapsed_s() + 60)
         duty.close()
         assert what_was_read().startswith(b"POST /incident/war-room/create")
 
@@ -207,9 +207,9 @@ class Written(httpcore.NetworkStream):
 def test_no_part_of_a_request_leaves_after_its_fence() -> None:
     deadline, inner = Deadline(60.0), Written()
     stream = _Stream(inner, deadline)
-    deadline.start(time.monotonic() + 60)
+    deadline.start(elapsed_s() + 60)
     stream.write(b"head")
-    deadline.start(time.monotonic() - 0.001)  # the process was stopped here
+    deadline.start(elapsed_s() - 0.001)  # the process was stopped here
     with pytest.raises(HeldUp):
         stream.write(b"body")
     stream.write(b"")  # httpcore's end of a body that has left
@@ -237,7 +237,7 @@ def test_slow_connecting_is_the_networks_fault_and_no_hold_up() -> None:
 
 def test_only_a_creation_has_a_fence_unless_its_caller_says_so() -> None:
     deadline = Deadline(60.0)
-    deadline.start(time.monotonic() - 0.001)
+    deadline.start(elapsed_s() - 0.001)
     deadline.start()
     deadline.leave()
 

@@ -67,7 +67,7 @@ class Flashduty:
 
         Args:
             job: for which incident, where, with whom.
-            fence_at: the moment, in monotonic seconds, after which the request must not leave any more.
+            fence_at: the moment, on worker.clock, after which the request must not leave any more.
 
         Raises:
             NoMoreSlots: this process was held up, and the request has not left in time.

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-import time
 from typing import TYPE_CHECKING, Any, Final
 
 import httpcore
 import httpx
 
+from worker.clock import elapsed_s
 from worker.errors import SettingsError
 from worker.flashduty.app_key import MASK, AppKey
 
@@ -22,7 +22,7 @@ APP_KEY: Final = "warrooms.app_key"
 """The request extension that carries the masked key of this call down to `AppKeyTransport`."""
 
 FENCE_AT: Final = "warrooms.fence_at"
-"""The request extension that says when, in monotonic seconds, its first byte must not leave any more."""
+"""The request extension that says when, on worker.clock, its first byte must not leave any more."""
 
 
 class HeldUp(httpcore.ConnectTimeout):
@@ -66,10 +66,10 @@ class Deadline:
 
     Args:
         total_s: how long a call may take, in seconds.
-        clock: monotonic seconds.
+        clock: seconds that never go back (worker.clock).
     """
 
-    def __init__(self, total_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, total_s: float, clock: Callable[[], float] = elapsed_s) -> None:
         self._clock = clock
         self._total_s = total_s
         self._at = 0.0
