@@ -68,7 +68,7 @@ def decide(claim: Claim, error: FlashdutyError, health: Health, jitter: float) -
     if step is NextStep.RETRY_FEW and health.level is Level.SUSPENDED:
         # Not at the head of its line: should this job be the only one that is denied, the next probe takes another.
         return TryAgainIn(max(health.pause_s, DENIED_S) + (1 + jitter) * SPREAD_S, look_first=False, spent=False)
-    if step is NextStep.RETRY_FEW and claim.denials + 1 < MAX_DENIALS:
+    if step is NextStep.RETRY_FEW and claim.denials + 1 < MAX_DENIALS and attempt < MAX_ATTEMPTS:
         return TryAgainIn((1 + jitter) * DENIED_S, look_first=False)
     if step not in {NextStep.RETRY, NextStep.LOOK_FIRST}:
         return GiveUp(str(error))

@@ -172,7 +172,8 @@ def test_a_denial_alone_is_a_dead_letter_after_three_attempts(health: Health) ->
 
 
 def test_attempts_that_ended_otherwise_are_no_denials() -> None:
-    assert decide(a_claim(MAX_ATTEMPTS), error(AccessDenied), WELL, 0.5) == retry(1.5 * DENIED_S)
+    assert decide(a_claim(MAX_ATTEMPTS - 1), error(AccessDenied), WELL, 0.5) == retry(1.5 * DENIED_S)
+    assert decide(a_claim(MAX_ATTEMPTS), error(AccessDenied), WELL, 0.5) == NO, "no more attempts than any other job"
 
 
 @pytest.mark.parametrize("leaf", [RequestRefused, RoomGone])
