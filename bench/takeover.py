@@ -1,6 +1,6 @@
 """kill -9 of a worker that holds jobs: seconds until the last of them is opened by another. The worst of several.
 
-What it held: the records that name it as their worker, and the unfinished jobs whose message nobody acknowledged.
+What it held: the records that name it as their worker.
 
 python -m bench.takeover [--rounds 5]
 """
@@ -8,13 +8,12 @@ python -m bench.takeover [--rounds 5]
 from __future__ import annotations
 
 import argparse
-import json
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.common import AOF, BATCH, drain, jobs, outcome, queue_of, report, start_workers
 from sandbox.stack import Stack, until
-from worker.jobs import FINISHED, JobState
+from worker.jobs import JobState
 
 if TYPE_CHECKING:
     from sandbox.stack import Process
@@ -24,21 +23,16 @@ PER_ROUND = 1000
 
 
 def held_by(stack: Stack, victim: Process, job_ids: list[str]) -> set[str]:
-    """The jobs whose record says that the victim has them in hand, and those of messages not acknowledged."""
+    """The jobs whose record says that the victim has them in hand."""
     with stack.redis.pipeline(transaction=False) as asking:
         for job_id in job_ids:
             asking.hmget(f"warrooms:{{default}}:job:{job_id.partition('.')[2]}", "state", "worker", "token")
         records = asking.execute()
-    state_of = {job_id: state for job_id, (state, _, _) in zip(job_ids, records, strict=True)}
-    claimed = {
+    return {
         job_id
         for job_id, (state, worker, token) in zip(job_ids, records, strict=True)
         if state == JobState.OPENING and (worker or token or "").startswith(f"{victim.name}@")
     }
-    messages: list[Any] = [json.loads(held)[0] for held in stack.redis.hvals("unacked")]
-    popped = {str(message["headers"]["id"]) for message in messages}
-    # An earlier round's messages may still be there; its jobs are finished.
-    return claimed | {job_id for job_id in popped & state_of.keys() if state_of[job_id] not in FINISHED}
 
 
 def main() -> None:

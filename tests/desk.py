@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -14,7 +15,7 @@ from worker.messages import queue_name
 from worker.records import Claim, Reason, Record, Stray
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from worker.redis_store import RedisStore
 
@@ -23,6 +24,7 @@ BASE: Final = "warrooms:{acc}"
 KEY: Final = f"{BASE}:job:{JOB.incident_id}.{JOB.integration_id}"
 BEAT_S: Final = 2.0
 
+COUNTED: Final = {*JobState, "queued.bulk", "queued.urgent", "total"}
 PLACES: Final = {JobState.OPENING: "claims", JobState.RETRYING: "retries", JobState.FAILED: "failed"}
 
 
@@ -86,7 +88,7 @@ class Desk:
     def queue(self, lane: Lane = Lane.BULK) -> list[str]:
         """The ids that the queue's messages are about, old copies too, the next one first."""
         if isinstance(self.ledger, FakeLedger):
-            return [id_ for id_, _ in self.ledger.queues[lane]]
+            return list(self.ledger.queues[lane])
         assert self.store is not None
         return [id_of(text) for text in messages(self.store, queue_name("acc", lane))]
 
@@ -119,33 +121,33 @@ def messages(store: RedisStore, queue: str) -> list[str]:
 
 def id_of(text: str) -> str:
     """The id of the job that a message is about."""
-    return str(json.loads(text)["headers"]["id"])
+    _, kwargs, _ = json.loads(b64decode(json.loads(text)["body"]))
+    return WarRoomJob.of(**{name: kwargs[name] for name in ("account", "incident_id", "integration_id")}).id
 
 
-def audit(store: RedisStore, popped: Iterable[str] = ()) -> None:
-    """Everything that the account's keys say agrees, given the messages that workers took away before they died."""
-    redis, gone = store.client, set(popped)
+def audit(store: RedisStore, popped: int = 0) -> None:
+    """Everything that the account's keys say agrees, given how many messages workers took away before they died."""
+    redis = store.client
     short = {str(key).rpartition(":")[2]: key for key in redis.scan_iter(f"{BASE}:job:*")}
     records = {id_: cast("dict[str, str]", redis.hgetall(key)) for id_, key in short.items()}
     _audit_places(store, records)
     for lane in Lane:
-        scores = cast("list[tuple[str, float]]", redis.zrange(f"{BASE}:line:{lane}", 0, -1, withscores=True))
-        line = [(id_, round(place)) for id_, place in scores]
-        texts = [json.loads(text)["headers"] for text in messages(store, queue_name("acc", lane))]
-        own = [(str(headers["id"]).partition(".")[2], int(headers["place"])) for headers in texts]
-        standing = [one for one in own if one in line]
-        assert standing == [one for one in line if "acc." + one[0] not in gone or one in own], f"the {lane} line"
+        waiting = store.client.zcard(f"{BASE}:line:{lane}")
+        assert len(messages(store, queue_name("acc", lane))) + popped >= waiting, f"the {lane} line"
     _audit_counts(store, records)
 
 
 def _audit_places(store: RedisStore, records: dict[str, dict[str, str]]) -> None:
-    names = ("claims", "retries", "failed", "line:bulk", "line:urgent")
+    names = ("retries", "failed", "line:bulk", "line:urgent")
     stand: dict[str, list[str]] = {name: list(map(str, store.client.zrange(f"{BASE}:{name}", 0, -1))) for name in names}
+    claims = cast("dict[str, str]", store.client.hgetall(f"{BASE}:claims"))
+    stand["claims"] = list(claims.values())
     for id_, fields in records.items():
         state = JobState(fields["state"])
         place = f"line:{fields['lane']}" if state is JobState.QUEUED else PLACES.get(state)
         where = [name for name, ids in stand.items() if id_ in ids]
         assert where == ([place] if place else []), f"{id_} is {state}"
+        assert state is not JobState.OPENING or claims.get(fields["token"]) == id_, f"whose is {id_}?"
         assert (store.client.pttl(f"{BASE}:job:{id_}") == -1) is (not state.finished), f"{id_} is {state}"
     unknown = {id_ for ids in stand.values() for id_ in ids} - set(records)
     assert not unknown, "these places are of no job"
@@ -163,7 +165,7 @@ def _audit_counts(store: RedisStore, records: dict[str, dict[str, str]]) -> None
 
 def _counts(store: RedisStore, key: str) -> Counter[str]:
     stored = cast("dict[str, str]", store.client.hgetall(key))
-    return Counter({name: int(n) for name, n in stored.items() if name != "created" and int(n)})
+    return Counter({name: int(n) for name, n in stored.items() if name in COUNTED and int(n)})
 
 
 def ids(jobs: Sequence[WarRoomJob]) -> list[str]:

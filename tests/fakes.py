@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from dataclasses import dataclass, field
-from itertools import count, takewhile
+from itertools import count
 from typing import TYPE_CHECKING, Final
 
 from worker.errors import NextStep
@@ -64,8 +64,7 @@ class _Kept:
     sent: bool = False
     token: str | None = None
     worker: str = ""
-    claimed: int = 0
-    message: int = 0  # which one in the queue is its own; older ones find nothing to do
+    turn: int = 0
     due: int | None = None
     first: int | None = None
     finished: int | None = None
@@ -98,18 +97,18 @@ class _Kept:
 
 
 @dataclass
-class _Mark:
-    """What recovery saw: these jobs stood in line before the head of the queue, so their messages had left it."""
+class _Missing:
+    """What recovery saw: at least so many messages were too few ever since."""
 
-    at: int
-    gone: list[tuple[str, int]]
+    since: int
+    least: int
 
 
 class FakeLedger:
     """The rules of ledger_lua once more, in plain Python, on one dict; counters are recounted, never kept.
 
-    `lines` are the jobs in line by lane, `queues` the messages, both with the head first; `pop` takes one as a worker
-    does that dies before it claims.
+    `lines` are the jobs in line by lane, `queues` the jobs that the messages name, both with the head first; `pop`
+    takes a message as a worker does that dies before it claims.
     """
 
     def __init__(self, account: str = "acc", *, clock: Callable[[], int]) -> None:
@@ -120,9 +119,10 @@ class FakeLedger:
         self._heard: dict[str, int] = {}
         self._beaten: int | None = None
         self._watched_since = 0
-        self._marks: dict[Lane, _Mark] = {}
-        self.lines: dict[Lane, list[str]] = {lane: [] for lane in Lane}
-        self.queues: dict[Lane, list[tuple[str, int]]] = {lane: [] for lane in Lane}
+        self._missing: dict[Lane, _Missing] = {}
+        self._turns: Counter[tuple[Lane, str]] = Counter()
+        self._reached: Counter[Lane] = Counter()
+        self.queues: dict[Lane, list[str]] = {lane: [] for lane in Lane}
         self.batch_names: set[str] = set()
 
     # --- producers ---
@@ -135,7 +135,9 @@ class FakeLedger:
     def _enter(self, job: WarRoomJob, batch: str | None) -> Entered:
         kept = self._jobs.get(job.id)
         if kept is None:
-            self._to_tail(self._create(job, batch))
+            kept = self._create(job, batch)
+            self._line_up(kept)
+            self._nudge(kept)
             return Entered(job.id, JobState.QUEUED, new=True)
         new = kept.state in {JobState.FAILED, JobState.CANCELLED}
         if new:
@@ -148,6 +150,8 @@ class FakeLedger:
                 kept.job = kept.job.model_copy(update={"member_ids": members, "add_observers": observers})
             if job.lane is Lane.URGENT and kept.job.lane is Lane.BULK and not kept.state.finished:
                 self._hurry(kept)
+                if kept.state is JobState.QUEUED:
+                    self._nudge(kept)
         if batch and batch not in kept.batches and len(kept.batches) < MOST_BATCHES:
             kept.batches.append(batch)
         if new or kept.room is None:
@@ -157,18 +161,22 @@ class FakeLedger:
     # --- workers ---
 
     def claim(self, job: WarRoomJob, worker: str) -> Claim | JobState:
-        now, kept = self._clock(), self._jobs.get(job.id)
-        if kept is None:
+        now, named = self._clock(), self._jobs.get(job.id)
+        if named is None:
             if job.batch:
                 self.batch_names.add(job.batch)
-            kept = self._create(job, job.batch)
-        elif kept.state is not JobState.QUEUED:
-            return kept.state
-        self._leave_line(kept)
-        if job.lane is Lane.URGENT:
-            kept.job = kept.job.model_copy(update={"lane": Lane.URGENT})
+            named = self._create(job, job.batch)
+            self._line_up(named)
+        elif named.state is JobState.QUEUED and named.job.lane is Lane.BULK and job.lane is Lane.URGENT:
+            self._hurry(named)
+        other = Lane.BULK if job.lane is Lane.URGENT else Lane.URGENT
+        waiting = self.lines[job.lane] or self.lines[other]
+        if not waiting:
+            return named.state
+        kept = self._jobs[waiting[0]]
+        self._reached[kept.job.lane] = max(self._reached[kept.job.lane], kept.turn)
         kept.rest()
-        kept.token, kept.worker, kept.claimed, kept.due = f"{worker}/{next(self._numbers)}", worker, now, None
+        kept.token, kept.worker, kept.due = f"{worker}/{next(self._numbers)}", worker, None
         kept.move(JobState.OPENING, now)
         self._heard[worker] = now
         failing_s = max(0, now - kept.first) / 1000 if kept.first is not None else 0.0
@@ -228,7 +236,7 @@ class FakeLedger:
         kept.unspend()
         kept.move(JobState.QUEUED, self._clock())
         kept.rest(look=look_first)
-        self._to_head(kept)
+        self._nudge(kept)
         return True
 
     # --- recovery ---
@@ -244,21 +252,21 @@ class FakeLedger:
 
     def pop(self, lane: Lane) -> str | None:
         """Takes the message at the head of a queue away, as a worker does: the job it names."""
-        return self.queues[lane].pop(0)[0] if self.queues[lane] else None
+        return self.queues[lane].pop(0) if self.queues[lane] else None
 
     def strays(self, most: int, every_ms: int = 0) -> list[Stray]:
         """As the real one when nobody else has just looked."""
         assert every_ms >= 0
         due = sorted((kept.due or 0, id_) for id_, kept in self._jobs.items() if kept.state is JobState.RETRYING)
-        ids = [(Reason.DUE, id_) for due_at, id_ in due if due_at <= self._clock()][-most:]
-        held = sorted((kept.claimed, id_) for id_, kept in self._jobs.items() if kept.state is JobState.OPENING)
-        ids += [(Reason.DEAD, id_) for _, id_ in held if self._is_dead(self._jobs[id_].worker)]
+        ids = [(Reason.DUE, id_) for due_at, id_ in due if due_at <= self._clock()][:most]
+        held = [id_ for id_, kept in self._jobs.items() if kept.state is JobState.OPENING]
+        ids += [(Reason.DEAD, id_) for id_ in held if self._is_dead(self._jobs[id_].worker)]
         for lane in (Lane.URGENT, Lane.BULK):
             ids += [(Reason.LOST, id_) for id_ in self._lost(lane, most)]
         return [Stray(reason, self._named(self._jobs[id_]), self._evidence(reason, id_)) for reason, id_ in ids]
 
     def requeue(self, strays: Sequence[Stray]) -> int:
-        return sum(self._requeue(stray) for stray in reversed(strays))
+        return sum(self._requeue(stray) for stray in strays)
 
     def _requeue(self, stray: Stray) -> bool:
         kept = self._jobs.get(stray.job.id)
@@ -268,7 +276,7 @@ class FakeLedger:
             kept.move(JobState.QUEUED, self._clock())
             kept.due = None
             kept.rest(look=kept.sent)
-        self._to_head(kept)
+        self._nudge(kept)
         return True
 
     def _evidence(self, reason: Reason, id_: str) -> str:
@@ -277,7 +285,7 @@ class FakeLedger:
             return "due" if kept.state is JobState.RETRYING and (kept.due or 0) <= self._clock() else "not due"
         if reason is Reason.DEAD:
             return f"{kept.token}" if kept.state is JobState.OPENING and self._is_dead(kept.worker) else "alive"
-        return f"{kept.message}" if kept.state is JobState.QUEUED else "not queued"
+        return "queued" if kept.state is JobState.QUEUED else "not queued"
 
     def _is_watched(self) -> bool:
         return self._beaten is not None and 0 <= self._clock() - self._beaten <= BREAK_MS
@@ -292,20 +300,17 @@ class FakeLedger:
         return max(silent_since, self._watched_since) <= now - DEAD_MS
 
     def _lost(self, lane: Lane, most: int) -> list[str]:
-        now, mark = self._clock(), self._marks.get(lane)
-        if not self.lines[lane] or (mark and 0 <= now - mark.at < LOST_MS):
+        now, was = self._clock(), self._missing.pop(lane, None)
+        count_now = len(self.lines[lane]) - len(self.queues[lane])
+        if count_now <= 0:
             return []
-        standing = set(self.queues[lane])
-        line = [self._message_of(id_) for id_ in self.lines[lane]]
-        gone = list(takewhile(lambda message: message not in standing, line))
-        was = mark.gone if mark and mark.at <= now else []
-        found = [message[0] for message in was if message in line][-most:]
-        if len(found) < most:
-            self._marks[lane] = _Mark(now, gone)
+        seen = was if was and was.since <= now else _Missing(now, count_now)
+        seen.least = min(seen.least, count_now)
+        found = self.lines[lane][: min(seen.least, most)] if now - seen.since >= LOST_MS else []
+        seen.least -= len(found)
+        if seen.least:
+            self._missing[lane] = seen
         return found
-
-    def _message_of(self, id_: str) -> tuple[str, int]:
-        return id_, self._jobs[id_].message
 
     # --- people ---
 
@@ -384,34 +389,27 @@ class FakeLedger:
         kept.move(JobState.QUEUED, self._clock())
         kept.attempts, kept.token, kept.finished, kept.due = 0, None, None, None
         kept.forget_error()
-        self._to_tail(kept)
+        self._line_up(kept)
+        self._nudge(kept)
 
     def _hurry(self, kept: _Kept) -> None:
-        queued = kept.state is JobState.QUEUED
-        self._leave_line(kept)
         kept.job = kept.job.model_copy(update={"lane": Lane.URGENT})
-        if queued:
-            self._to_tail(kept)
+        self._line_up(kept)
 
-    def _to_tail(self, kept: _Kept) -> None:
-        self._put(kept, len(self.lines[kept.job.lane]), len(self.queues[kept.job.lane]))
+    @property
+    def lines(self) -> dict[Lane, list[str]]:
+        """The jobs in line by lane: those that are queued, by their turn."""
+        queued = sorted((k.turn, id_) for id_, k in self._jobs.items() if k.state is JobState.QUEUED)
+        return {lane: [id_ for _, id_ in queued if self._jobs[id_].job.lane is lane] for lane in Lane}
 
-    def _to_head(self, kept: _Kept) -> None:
-        self._leave_line(kept)
-        self._put(kept, 0, 0)
+    def _line_up(self, kept: _Kept) -> None:
+        lane, row = kept.job.lane, kept.batches[0] if kept.batches else ""
+        self._turns[lane, row] = kept.turn = max(self._turns[lane, row], self._reached[lane]) + 1
 
-    def _put(self, kept: _Kept, in_line: int, in_queue: int) -> None:
-        kept.message = next(self._numbers)
-        self.lines[kept.job.lane].insert(in_line, kept.job.id)
-        self.queues[kept.job.lane].insert(in_queue, (kept.job.id, kept.message))
-
-    def _leave_line(self, kept: _Kept) -> None:
-        for line in self.lines.values():
-            if kept.job.id in line:
-                line.remove(kept.job.id)
+    def _nudge(self, kept: _Kept) -> None:
+        self.queues[kept.job.lane].append(kept.job.id)
 
     def _finish(self, kept: _Kept, state: JobState) -> None:
-        self._leave_line(kept)
         kept.move(state, self._clock())
         kept.finished, kept.due = self._clock(), None
         kept.rest()

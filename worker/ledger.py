@@ -1,8 +1,9 @@
 """The ledger of an account: the parts in ledger_lua bound to Redis. It is the truth; a message is only a nudge.
 
-A job's record, its place in line and its message in Celery's queue change together, in one script: producers need no
-second step, and what gets lost between Redis and a worker's memory can be told from what is waiting. One method a
-command, so it is long; how fields are written and read is in ledger_fields.
+A job's record, its turn and its message in Celery's queue change together, in one script: producers need no second
+step, and how many messages got lost between Redis and a worker's memory can be told from how many jobs wait.
+
+One method a command, so it is long; how fields are written and read is in ledger_fields.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ DEAD_MS: Final = 8_000
 """A worker that was silent for so long, while others were heard, is dead: four heartbeats, or two that had to wait."""
 
 LOST_MS: Final = 5_000
-"""A message that left its queue so long ago, and whose job nobody claimed, is lost."""
+"""So many messages as were too few for so long are lost."""
 
 LOSES_S: Final = 5.0
 """What a crash of Redis may undo: fsync every second, and a disk that is slow at it."""
@@ -108,10 +109,13 @@ class Ledger:
     # --- workers ---
 
     def claim(self, job: WarRoomJob, worker: str) -> Claim | JobState:
-        """Takes the job that a message names into this worker's hands; the record begins here if there is none.
+        """Takes the job whose turn it is into this worker's hands, because of a message that names one.
+
+        It is of the named job's lane, or of the other one if nobody waits there. The named job's record begins here if
+        there is none; it waits for its turn like any other.
 
         Returns:
-            The claim, with the job as the ledger knows it; or the state in which the job needs no work now.
+            The claim, with the job as the ledger knows it; or the named job's state if none waits.
         """
         token = f"{worker}/{uuid.uuid4().hex[:12]}"
         asked = Claim(job, token, 1, look_first=False)
@@ -120,8 +124,8 @@ class Ledger:
         if reply[0] != "claimed":
             self._hands.let_go(asked)
             return JobState(reply[0])
-        _, attempts, look, failing_ms, denials, *request = reply
-        claimed = job_of(job.key, *request)
+        _, short, attempts, look, failing_ms, denials, *request = reply
+        claimed = job_of(JobKey.parse(f"{self.account}.{short}"), *request)
         claim = Claim(claimed, token, int(attempts) + 1, bool(look), failing_ms / 1000, int(denials))
         self._hands.take(claim)
         return claim
@@ -165,7 +169,7 @@ class Ledger:
         return self._end(claim, "retry", round(delay_s * 1000), *flags, *flat(fields))
 
     def release(self, claim: Claim, *, look_first: bool = False) -> bool:
-        """Gives the job back to the head of its line without an attempt spent; False if the claim is lost."""
+        """Gives the job back to its place in line without an attempt spent; False if the claim is lost."""
         return self._end(claim, "release", "1" if look_first else "", nudge(claim.job))
 
     # --- recovery ---
@@ -211,7 +215,7 @@ class Ledger:
         self._call("goodbye", worker)
 
     def strays(self, most: int, every_ms: int) -> list[Stray]:
-        """Jobs that must be queued again: due retries, jobs of dead workers, jobs whose message is lost.
+        """Jobs that must be queued again: due retries, jobs of dead workers; and some to stand for lost messages.
 
         At most `most` of the first and of the last kind, once per `every_ms` over all workers.
         """
@@ -219,7 +223,7 @@ class Ledger:
         return [stray_of(self.account, *reply[at : at + 7]) for at in range(0, len(reply), 7)]
 
     def requeue(self, strays: Sequence[Stray]) -> int:
-        """Queues those of them that still need it at the head of their lines, in their order; how many."""
+        """Queues those of them that still need it, each at its turn; how many."""
         fields: list[str] = []
         for stray in strays:
             fields += (stray.reason.value, short_of(stray.job.id), stray.evidence, nudge(stray.job))
@@ -258,7 +262,8 @@ class Ledger:
 
         Workers go on meanwhile: a job that changes its place may come twice, or not at all.
         """
-        for place in ("claims", "retries", "line:urgent", "line:bulk"):
+        yield from self._in_hands()
+        for place in ("retries", "line:urgent", "line:bulk"):
             yield from self._walk(place)
 
     def replay(self, jobs: Sequence[WarRoomJob]) -> list[bool]:
@@ -310,6 +315,10 @@ class Ledger:
             at = repr(score)
             if not fresh:
                 return
+
+    def _in_hands(self) -> Iterator[Record]:
+        shorts = cast("list[str]", self._store.held(lambda: self._store.client.hvals(f"{self._base}:claims")))
+        yield from (record for record in self._records(shorts) if record is not None)
 
     def _page(self, name: str, at: str, met: int, most: int, *, down: bool) -> list[tuple[str, float]]:
         """The next members and their scores from the score `at` on, of which `met` were seen."""

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
-from typing import Final
+import time
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from worker.settings import LogFormat
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+EVERY_S: Final = 30.0
 
 QUIET: Final = {
     "celery.worker.strategy": logging.WARNING,  # "Task received": the outcome's line says more
@@ -18,6 +25,26 @@ QUIET: Final = {
     "httpx": logging.WARNING,  # would log every call's URL
     "httpcore": logging.WARNING,
 }
+
+CONNECTING: Final = "celery.worker.consumer.consumer"
+
+
+class Seldom(logging.Filter):
+    """Lets Celery say twice a minute that it cannot connect; it tries every two seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._next_s = -math.inf
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether this line is written."""
+        if "Cannot connect to" not in str(record.msg):
+            return True
+        due = self._clock() >= self._next_s
+        if due:
+            self._next_s = self._clock() + EVERY_S
+        return due
 
 
 def configure(log_format: LogFormat, level: int | str | None = None) -> None:
@@ -32,6 +59,7 @@ def configure(log_format: LogFormat, level: int | str | None = None) -> None:
     handler.setFormatter(_formatter(as_json=as_json))
     root = logging.getLogger()
     root.handlers[:] = [handler]
+    logging.getLogger(CONNECTING).filters[:] = [Seldom()]
     root.setLevel(level or logging.INFO)
     for name, quiet in QUIET.items():
         logging.getLogger(name).setLevel(quiet)

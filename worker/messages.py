@@ -50,8 +50,17 @@ def arguments_of(job: WarRoomJob) -> dict[str, Any]:
     return kwargs
 
 
+def shown(job: WarRoomJob) -> str:
+    """The job as Flower shows it."""
+    return f"{job.incident_id} @ {job.account}"
+
+
 def nudge(job: WarRoomJob) -> str:
-    """The message for a job, as it stands in its queue's list. Each has a delivery tag of its own."""
+    """The message that a job waits, as it stands in its queue's list.
+
+    Its id is no job's: whoever reads it gets the job whose turn it is, as a rule this one.
+    """
+    id_ = str(uuid4())
     body = json.dumps([[], arguments_of(job), _EMBED]).encode()
     return json.dumps(
         {
@@ -61,7 +70,7 @@ def nudge(job: WarRoomJob) -> str:
             "headers": {
                 "lang": "py",
                 "task": TASK,
-                "id": job.id,
+                "id": id_,
                 "shadow": None,
                 "eta": None,
                 "expires": None,
@@ -69,19 +78,18 @@ def nudge(job: WarRoomJob) -> str:
                 "group_index": None,
                 "retries": 0,
                 "timelimit": [None, None],
-                "root_id": job.id,
+                "root_id": id_,
                 "parent_id": None,
                 "argsrepr": "()",
-                "kwargsrepr": f"{job.incident_id} @ {job.account}",  # what Flower shows
+                "kwargsrepr": shown(job),
                 "origin": ORIGIN,
                 "ignore_result": True,
                 "replaced_task_nesting": 0,
                 "stamped_headers": None,
                 "stamps": {},
-                "place": 0,  # the ledger writes the job's place in line here
             },
             "properties": {
-                "correlation_id": job.id,
+                "correlation_id": id_,
                 "reply_to": "",
                 "delivery_mode": 2,
                 "delivery_info": {"exchange": "", "routing_key": queue_name(job.account, job.lane)},

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import logging
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -91,7 +91,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What happened, for the log; the ledger has the rest."""
+    """What happened to `job`, for the log; the ledger has the rest."""
 
     outcome: Outcome
     attempt: int = 0
@@ -99,6 +99,7 @@ class Report:
     error: FlashdutyError | None = None
     delay_s: float = 0.0
     room: WarRoom | None = None
+    job: WarRoomJob | None = None
 
 
 class _ClaimLost(Exception):
@@ -141,12 +142,18 @@ class OpenWarRoom:
         self._worker = worker
         self._jitter = jitter
 
-    def __call__(self, nudged: WarRoomJob, asked: Callable[[], None] = lambda: None) -> Report:
-        """Does what the job needs now, which may be nothing.
+    def __call__(
+        self,
+        nudged: WarRoomJob,
+        asked: Callable[[], None] = lambda: None,
+        took: Callable[[WarRoomJob], None] = lambda _job: None,
+    ) -> Report:
+        """Does what the job whose turn it is needs now, if there is one.
 
         Args:
-            nudged: the job as the message tells it; the record, if there is one, tells better.
-            asked: called once the job has asked for a slot or needs none (the gate counts).
+            nudged: the job that the message names; its record begins here if it has none.
+            asked: called once a slot was asked for, or none is needed (the gate counts).
+            took: called with the job that is done.
 
         Raises:
             QueueUnavailable: Redis is away and this worker does not hold any longer.
@@ -155,6 +162,10 @@ class OpenWarRoom:
         if isinstance(claim, JobState):
             asked()
             return Report(Outcome.NOTHING_TO_DO)
+        took(claim.job)
+        return replace(self._do(claim, asked), job=claim.job)
+
+    def _do(self, claim: Claim, asked: Callable[[], None]) -> Report:
         try:
             slot = self._slots.take(claim.job.lane, asked)
         except NoMoreSlots:

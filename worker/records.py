@@ -47,16 +47,16 @@ class Claim:
 
 
 class Reason(StrEnum):
-    """Why a job must be queued again."""
+    """Why a job must be queued again, or a message for it."""
 
     DUE = "due"  # a retry whose time has come
     DEAD = "dead"  # its worker died
-    LOST = "lost"  # its message left the queue and nobody claimed it
+    LOST = "lost"  # a message left its queue and nobody claimed a job with it
 
 
 @dataclass(frozen=True, slots=True)
 class Stray:
-    """A job that must be queued again, and the evidence by which the ledger checks once more that it must."""
+    """A job that must be queued again, or that a lost message is written for, and the evidence to check again."""
 
     reason: Reason
     job: WarRoomJob

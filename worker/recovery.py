@@ -1,4 +1,4 @@
-"""Queues again what would wait for ever: due retries, jobs of dead workers, jobs whose message is lost.
+"""Queues again what would wait for ever: due retries, jobs of dead workers; and writes lost messages anew.
 
 A message is lost when its worker dies, or its connection, between Redis' pop and the claim. Recovery is run by the
 workers themselves, one at a time, no extra process; ledger_lua/rescue.lua says how each kind is told.
@@ -29,7 +29,7 @@ MOST: Final = 200
 
 _SAID: Final = {
     Reason.DEAD: "queued again: %d jobs that a dead worker had in hand",
-    Reason.LOST: "queued again: %d jobs whose message was lost on its way to a worker",
+    Reason.LOST: "written again: %d messages that were lost on their way to a worker",
 }
 
 
@@ -60,7 +60,7 @@ class Recovery:
 
 
 def recover(ledger: Ledger, every_ms: int = round(EVERY_S * 900)) -> int:
-    """One look, unless another worker has just looked; how many jobs were queued again."""
+    """One look, unless another worker has just looked; how many jobs were queued again, or messages written."""
     strays = ledger.strays(MOST, every_ms)
     _say(strays)
     return ledger.requeue(strays)

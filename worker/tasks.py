@@ -16,7 +16,7 @@ from worker.errors import InvalidJob, QueueUnavailable, SettingsError
 from worker.gate import GATE
 from worker.heartbeat import Heartbeat
 from worker.jobs import Lane, WarRoomJob
-from worker.messages import TASK
+from worker.messages import TASK, shown
 from worker.open_war_room import Outcome, Report
 from worker.recovery import Recovery
 from worker.redis_store import RedisStore
@@ -34,6 +34,7 @@ GATE_TICK_S: Final = 0.05
 log = structlog.get_logger("warrooms")
 _runtime: Runtime | None = None
 _heartbeat: Heartbeat | None = None
+_consumer: Any = None
 
 
 def runtime() -> Runtime:
@@ -52,7 +53,7 @@ def open_war_room(self: Any, **fields: Any) -> str:  # noqa: ANN401
     began = time.monotonic()
     try:
         desk, job = _read(here, fields)
-        report = desk.open_war_room(job, asked)
+        report = desk.open_war_room(job, asked, lambda taken: _show(self.request.id, job, taken))
     except InvalidJob as error:
         log.error("this message is no job", task_id=self.request.id, queue=queue, error=str(error))  # noqa: TRY400
         raise  # for Celery's events; `throws` spares the log its traceback
@@ -61,7 +62,7 @@ def open_war_room(self: Any, **fields: Any) -> str:  # noqa: ANN401
         raise Reject(requeue=True) from None
     finally:
         asked()
-    _say(job, report, time.monotonic() - began)
+    _say(report.job or job, report, time.monotonic() - began)
     return report.outcome.value
 
 
@@ -79,6 +80,13 @@ def _read(here: Runtime, fields: dict[str, Any]) -> tuple[AccountDesk, WarRoomJo
         fields["integration_id"] = desk.account.integration_id
     lane = Lane.URGENT if urgent else Lane.BULK
     return desk, WarRoomJob.of(**{**fields, "account": account, "lane": lane})
+
+
+def _show(task_id: str, named: WarRoomJob, taken: WarRoomJob) -> None:
+    """Tells Flower which job this is about, if the message named another one: behind what Celery has said of it."""
+    events = getattr(_consumer, "event_dispatcher", None)
+    if events is not None and taken.id != named.id:
+        events.send("task-received", uuid=task_id, name=TASK, args="()", kwargs=shown(taken))
 
 
 def _say(job: WarRoomJob, report: Report, took_s: float) -> None:
@@ -159,7 +167,7 @@ def _without_junk(channel: Any, read: Any) -> Any:  # noqa: ANN401
     return guarded
 
 
-transport.use()
+transport.use(app)
 app.steps["consumer"].add(GateTick)
 app.steps["consumer"].add(JunkGuard)
 
@@ -196,6 +204,12 @@ def _start(sender: Any = None, **_: object) -> None:  # noqa: ANN401
     _heartbeat = Heartbeat(runtime(), settings.redis_url)
     _heartbeat.start()
     Recovery(runtime()).start()
+
+
+@signals.worker_ready.connect  # type: ignore[untyped-decorator]
+def _consumes(sender: Any = None, **_: object) -> None:  # noqa: ANN401
+    global _consumer  # noqa: PLW0603 - as above
+    _consumer = sender
 
 
 @signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]

@@ -1,17 +1,26 @@
-"""kombu's Redis transport with two mends, for worker processes: without them a worker ends when Redis fails over.
+"""kombu's Redis transport with three mends, for worker processes: without two a worker ends when Redis fails over.
 
 Celery ends a worker on any error that the transport does not call a connection error, which is right for defects. But
 Redis also answers what passes: READONLY and UNBLOCKED (failover), LOADING, OOM, MISCONF. And when a connection with
-messages in hand is lost, Celery takes it apart before they are acknowledged. tests/acceptance has both.
+messages in hand is lost, Celery takes it apart before they are acknowledged. tests/acceptance has both. And its pauses
+between two tries to connect grow to half a minute, with no setting for it: so long would a worker idle.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
+import kombu
 import redis
+from celery.app import amqp
 from kombu import transport
 from kombu.transport import redis as kombu_redis
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+PAUSES: Final = {"interval_start": 0.5, "interval_step": 0.5, "interval_max": 2.0}
+"""Seconds between two tries to connect."""
 
 
 class Channel(kombu_redis.Channel):  # type: ignore[misc]
@@ -33,7 +42,22 @@ class Transport(kombu_redis.Transport):  # type: ignore[misc]
     connection_errors = (*kombu_redis.Transport.connection_errors, redis.ResponseError)
 
 
-def use() -> None:
-    """Makes it this process's transport for `redis://` and `rediss://`."""
+class Connection(kombu.Connection):  # type: ignore[misc]
+    """A connection that is soon back when Redis is."""
+
+    def ensure_connection(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        """Connect; on failure pause and try again."""
+        return super().ensure_connection(*args, **{**PAUSES, **kwargs})
+
+
+class AMQP(amqp.AMQP):  # type: ignore[misc]
+    """Celery's messages, over connections of ours."""
+
+    Connection = Connection
+
+
+def use(app: Celery) -> None:
+    """Makes it this process's transport for `redis://` and `rediss://`, and its connections those of the app."""
+    app.amqp_cls = AMQP
     for scheme in ("redis", "rediss"):
         transport.TRANSPORT_ALIASES[scheme] = f"{__name__}:Transport"

@@ -23,6 +23,7 @@ HSETNX {job} f v
 HGET {job} f
 HMGET {job} f
 HGETALL {job}
+HVALS {job}
 HDEL {job} f
 HINCRBY {counts} f 1
 EXISTS {job}
@@ -37,15 +38,12 @@ ZCARD {retries}
 ZRANGE {retries} 0 1 BYSCORE LIMIT 0 1 WITHSCORES
 ZREVRANGE {retries} 0 1
 ZRANGEBYSCORE {retries} -inf 1 LIMIT 0 1
-ZREVRANGEBYSCORE {retries} 1 -inf LIMIT 0 1
 ZREMRANGEBYSCORE {retries} -inf 0
 SET {nudged} v NX PX 1
 EVAL return(1) 1 {job}
 EVALSHA 0000000000000000000000000000000000000000 1 {job}
 LPUSH {bulk} m
-RPUSH {bulk} m
 LLEN {bulk}
-LRANGE {bulk} -50 -1
 BRPOP {urgent} {bulk} 1
 """
 """What the ledger's and the bucket's scripts and their adapters send, and what Celery sends to the account's queues."""

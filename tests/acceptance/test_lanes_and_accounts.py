@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from base64 import b64decode
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -13,6 +15,8 @@ from .house import CREATE, House
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from redis.client import PubSub
 
 RATES: Final = {"slow": "60/minute", "fast": "6000/minute"}
 BACKLOG: Final = 200
@@ -86,3 +90,41 @@ def test_the_same_incident_in_two_accounts_has_two_rooms(two: House) -> None:
     other = WarRoomJob(account="fast", incident_id=one.incident_id, integration_id=INTEGRATION_ID)
     two.open(one, other)
     assert sorted(room["account"] for room in two.rooms(one)) == ["fast", "slow"]
+
+
+def test_batches_take_turns_and_flower_shows_which_job_a_task_serves(shared: House) -> None:
+    """Each message of the small batch stands behind those of the large one; its jobs do not."""
+    shared.fresh()
+    large, small = shared.jobs(30), shared.jobs(5)
+    heard: PubSub = shared.stack.redis.pubsub()  # type: ignore[no-untyped-call]
+    heard.psubscribe("/*.celeryev/*")
+    until(heard.get_message, "that it listens")
+    bucket = shared.queue.bucket("default")
+    bucket.penalty(60)  # so that all wait when the first is taken
+    shared.enqueue(*large, batch="large")
+    shared.enqueue(*small, batch="small")
+    bucket.clear()
+    shared.finish(*large, *small)
+    order = [room["incident_id"] for room in shared.rooms()]
+    assert max(order.index(job.incident_id) for job in small) < 25
+    shown: dict[str, list[str]] = {}
+    everybody = {f"{job.incident_id} @ default" for job in [*large, *small]}
+
+    def all_are_shown() -> bool:
+        for event in _events(heard):
+            shown.setdefault(event["uuid"], []).append(event["kwargs"])
+        return {names[-1] for names in shown.values()} >= everybody
+
+    until(all_are_shown, "Flower's events of all jobs")
+    corrected = [names for names in shown.values() if len(names) > 1]
+    assert corrected
+    assert all(before != after for before, after in corrected)
+    heard.close()
+
+
+def _events(heard: PubSub) -> Iterator[dict[str, str]]:
+    while message := heard.get_message():
+        body = json.loads(b64decode(json.loads(message["data"])["body"]))
+        for event in body if isinstance(body, list) else [body]:
+            if event["type"] == "task-received":
+                yield event

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING
 
+import kombu
 import pytest
 from celery import signals
+from celery.events.state import State
 from celery.worker import WorkController
+from celery.worker.consumer import consumer, events
 from kombu.asynchronous import Hub
 
-from worker import tasks
+from worker import tasks, transport
 from worker.celery_app import app, declare_queues
 from worker.messages import TASK
 from worker.tasks import GateTick
@@ -77,3 +81,37 @@ def test_the_task_acknowledges_late_and_keeps_no_result() -> None:
 
 def test_the_pool_is_one_of_threads(worker: WorkController) -> None:
     assert worker.pool_cls.__module__ == "celery.concurrency.thread", "a process per job in flight costs 35 MB each"
+
+
+def test_a_worker_that_lost_redis_tries_again_every_two_seconds() -> None:
+    broke = "Celery connects otherwise: after an outage of Redis workers idle for up to half a minute"
+    assert app.connection_for_read().ensure_connection.__func__ is transport.Connection.ensure_connection, broke
+    assert "conn.ensure_connection(" in inspect.getsource(consumer.Consumer.ensure_connected), broke
+    known = inspect.signature(kombu.Connection._ensure_connection).parameters
+    assert known.keys() >= transport.PAUSES.keys(), broke
+    pauses: list[float] = []
+    nowhere = app.connection_for_read("redis://127.0.0.1:1/0")
+    with pytest.raises(kombu.exceptions.OperationalError):
+        nowhere.ensure_connection(errback=lambda _error, pause_s: pauses.append(pause_s), max_retries=1)
+    assert pauses == [0.5], broke
+
+
+def test_what_is_said_of_a_task_goes_out_in_order() -> None:
+    broke = "Flower would show the job that a message named, not the one that it serves"
+    assert "c.event_dispatcher" in inspect.getsource(events.Events.start), broke
+    assert "buffer_group" in inspect.getsource(events.Events.start), broke
+    state = State()
+    for kwargs, kind in (("A", "received"), ("A", "started"), ("B", "received"), ("", "succeeded")):
+        said = {"kwargs": kwargs} if kwargs else {"result": "'opened'", "runtime": 1.0}
+        state.event(
+            {
+                "type": f"task-{kind}",
+                "uuid": "u",
+                "hostname": "w",
+                "timestamp": 1,
+                "local_received": 1,
+                "clock": 1,
+                **said,
+            }
+        )
+    assert (state.tasks["u"].kwargs, state.tasks["u"].state) == ("B", "SUCCESS"), broke

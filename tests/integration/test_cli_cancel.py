@@ -26,12 +26,12 @@ def mixed(run: Run, ledger: Ledger) -> Ledger:
     """1 is open, 2 failed, 3 is being called, 4 in a worker's hands, 5 retries, 6 to 600 wait; 600 is in b and c."""
     assert callable(run)
     queue(ledger, "b", range(1, 601))
-    queue(ledger, "c", (600, 601))
     opens(ledger, job(1))
     fails(ledger, job(2))
     calls(ledger, job(3))
     claim(ledger, job(4))
     assert ledger.retry(calls(ledger, job(5)), TIMEOUT, 60.0, look_first=True)
+    queue(ledger, "c", (600, 601))
     return ledger
 
 

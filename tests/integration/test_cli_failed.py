@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.commands import CLOSED, WARROOMS, calls, fails, job, one_object, opens, queue
+from tests.commands import CLOSED, WARROOMS, fails, job, one_object, opens, queue
 from worker.errors import AccountRefused, OutcomeUnknown
 from worker.health import Sign
 from worker.jobs import JobState
@@ -127,7 +127,6 @@ def test_replay_queues_at_the_end_of_the_lane_with_attempts_anew_and_looks_if_it
     waiting = list(failed.unfinished())
     assert [one.job.id for one in waiting] == [job(n) for n in (6, 7, 8, 9, 10, 1, 2, 3, 4)]
     assert [(one.attempts, one.code, one.look_first) for one in waiting[-2:]] == [(0, "", False), (0, "", True)]
-    assert calls(failed, job(4)).look_first
 
 
 def test_a_replay_of_one_job_and_a_few_of_many(run: Run, failed: Ledger) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Final, cast
 
 import pytest
@@ -12,7 +11,6 @@ from tests.fakes import A_ROOM, Clock, FakeLedger, a_job
 from worker.errors import OutcomeUnknown
 from worker.jobs import JobState, Lane, WarRoomJob
 from worker.ledger import DEAD_MS, LOST_MS
-from worker.messages import nudge
 from worker.records import Reason
 
 if TYPE_CHECKING:
@@ -26,9 +24,6 @@ DEAD_S: Final = DEAD_MS / 1000
 LOST_S: Final = LOST_MS / 1000
 LOOK_S: Final = 0.5
 DEAD: Final = [(Reason.DEAD, JOB.id)]
-HEAD: Final = 50
-DEEP: Final = 1000
-"""So many messages at the head are read in a look; so many if none of the first has a place."""
 
 
 @pytest.fixture(params=["valkey", "fake"])
@@ -77,7 +72,7 @@ def test_a_worker_that_is_silent_while_another_beats_is_dead_after_its_time_and_
     assert (desk.state(), desk.line(), desk.queue()) == (S.QUEUED, [JOB.id], [JOB.id])
 
 
-def test_the_jobs_of_a_dead_worker_go_to_the_head_in_the_order_in_which_it_took_them(desk: Desk) -> None:
+def test_the_jobs_of_a_dead_worker_stand_in_front_in_the_order_that_they_had(desk: Desk) -> None:
     desk.ledger.enqueue(some(1, 5))
     for n in (1, 2, 3):
         desk.pop()
@@ -86,8 +81,9 @@ def test_the_jobs_of_a_dead_worker_go_to_the_head_in_the_order_in_which_it_took_
         if n == 2:
             desk.ledger.begin(claim, sent=True)
     desk.let_die()
-    assert [id_ for _, id_ in desk.recover()] == ids(some(1, 3))
-    assert desk.line() == desk.queue() == ids(some(1, 5))
+    assert {id_ for _, id_ in desk.recover()} == set(ids(some(1, 3)))
+    assert desk.line() == ids(some(1, 5))
+    assert sorted(desk.queue()) == ids(some(1, 5))
     assert [desk.claim(a_job(n)).look_first for n in (1, 2, 3)] == [False, True, False]
 
 
@@ -211,17 +207,25 @@ def test_workers_that_were_not_heard_for_an_hour_are_forgotten(real: Desk, store
 
 @pytest.mark.parametrize("popped_after_s", [0.0, 0.1, 5.0, 9.9])
 @pytest.mark.parametrize("others", [0, 1, 120])
-def test_a_message_that_was_popped_and_never_claimed_is_written_again(
+def test_a_message_that_was_popped_and_never_used_is_written_again(
     desk: Desk, popped_after_s: float, others: int
 ) -> None:
     desk.ledger.enqueue(some(1, 1 + others))
     desk.recover()
     desk.clock.forward(popped_after_s)
-    assert desk.pop() == a_job(1).id
-    ((after_s, reason, id_),) = looks(desk, 60)
-    assert (reason, id_) == (Reason.LOST, a_job(1).id)
-    assert LOST_S - LOOK_S < after_s <= 2 * LOST_S + LOOK_S
-    assert desk.line() == desk.queue() == ids(some(1, 1 + others))
+    desk.pop()
+    assert looks(desk, 60) == [(LOST_S, Reason.LOST, a_job(1).id)]
+    assert desk.line() == ids(some(1, 1 + others))
+    assert sorted(desk.queue()) == ids(some(1, 1 + others))
+
+
+def test_no_job_waits_for_a_message_of_its_own(desk: Desk) -> None:
+    desk.ledger.enqueue(some(1, 3))
+    desk.pop()
+    assert desk.pop() == a_job(2).id
+    assert desk.claim(a_job(2)).job.id == a_job(1).id
+    assert desk.pop() == a_job(3).id
+    assert desk.claim(a_job(3)).job.id == a_job(2).id
 
 
 def test_a_message_is_lost_only_after_its_time(desk: Desk) -> None:
@@ -246,6 +250,21 @@ def test_a_message_that_was_popped_late_is_not_lost_early(desk: Desk) -> None:
     assert desk.recover() == [(Reason.LOST, JOB.id)]
 
 
+def test_messages_under_way_are_not_lost_though_there_always_are_some(desk: Desk) -> None:
+    """Each look finds one on its way, or two; never the same."""
+    desk.ledger.enqueue(some(1, 100))
+    desk.ledger.beat("w1")
+    written = 0
+    for n in range(40):
+        for _ in range(1 + n % 3):
+            desk.pop()
+        written += len(desk.recover())
+        desk.clock.forward(LOOK_S)
+        for _ in range(1 + n % 3):
+            desk.claim(a_job(1))
+    assert written <= 4, "one in a while: it does no harm"
+
+
 def test_who_claims_in_time_has_it_and_nothing_is_lost(desk: Desk) -> None:
     desk.ledger.enqueue([JOB])
     desk.ledger.beat("w1")
@@ -268,7 +287,7 @@ def test_a_claim_between_the_look_and_the_rescue_is_kept(desk: Desk) -> None:
     assert desk.state() is S.OPENING
 
 
-def test_a_lost_job_costs_no_attempt_and_need_not_look(desk: Desk) -> None:
+def test_a_lost_message_costs_no_attempt(desk: Desk) -> None:
     desk.ledger.enqueue([JOB])
     desk.pop()
     looks(desk, 30)
@@ -276,29 +295,16 @@ def test_a_lost_job_costs_no_attempt_and_need_not_look(desk: Desk) -> None:
     assert (claim.attempt, claim.look_first) == (1, False)
 
 
-def test_several_lost_messages_keep_their_order(desk: Desk) -> None:
-    jobs = some(1, 9)
-    desk.ledger.enqueue(jobs)
+def test_as_many_messages_are_written_as_are_lost(desk: Desk) -> None:
+    desk.ledger.enqueue(some(1, 9))
     desk.ledger.beat("w1")
     for _ in range(5):
         desk.pop()
-    desk.claim(a_job(2))
-    assert [id_ for _, reason, id_ in looks(desk, 30) if reason is Reason.LOST] == [a_job(n).id for n in (1, 3, 4, 5)]
-    assert desk.line() == desk.queue() == [a_job(n).id for n in (1, 3, 4, 5, 6, 7, 8, 9)]
-
-
-def test_a_lost_job_waits_for_those_that_were_given_back_in_front_of_it(desk: Desk) -> None:
-    """It has its place behind them, and is found when they have left."""
-    desk.ledger.enqueue(some(1, 3))
-    desk.pop()
-    desk.pop()
-    desk.ledger.release(desk.claim(a_job(2)))
-    assert looks(desk, 60) == []
-    desk.ledger.beat("w1")
-    desk.pop()
-    desk.claim(a_job(2))
-    desk.watch(1, "w1")
-    assert [id_ for _, reason, id_ in looks(desk, 20) if reason is Reason.LOST] == [a_job(1).id]
+    desk.claim(a_job(1))
+    desk.recover()
+    desk.watch(LOST_S, "w1")
+    assert desk.recover() == [(Reason.LOST, a_job(n).id) for n in (2, 3, 4, 5)]
+    assert len(desk.queue()) == len(desk.line()) == 8
 
 
 def test_each_lane_finds_its_own(desk: Desk) -> None:
@@ -307,50 +313,43 @@ def test_each_lane_finds_its_own(desk: Desk) -> None:
     assert [id_ for _, _, id_ in looks(desk, 30)] == [a_job(3).id]
     desk.pop(Lane.BULK)
     assert [id_ for _, _, id_ in looks(desk, 30)] == [a_job(1).id]
-    assert (desk.queue(), desk.queue(Lane.URGENT)) == (ids(some(1, 2)), ids(some(3, 4)))
+    assert (len(desk.queue()), len(desk.queue(Lane.URGENT))) == (2, 2)
 
 
-def test_a_job_is_lost_once_and_again_if_its_next_message_is_lost_too(desk: Desk) -> None:
+def test_a_message_that_was_written_again_may_be_lost_again(desk: Desk) -> None:
     desk.ledger.enqueue(some(1, 2))
-    desk.pop()
-    assert len(looks(desk, 60)) == 1
-    assert desk.queue() == ids(some(1, 2)), "no doubles"
-    desk.pop()
-    assert len(looks(desk, 60)) == 1
-    assert desk.queue() == ids(some(1, 2))
+    for _ in range(2):
+        desk.pop()
+        assert len(looks(desk, 60)) == 1
+        assert len(desk.queue()) == 2, "no doubles"
 
 
-def test_what_waits_is_never_lost_however_long(desk: Desk) -> None:
+def test_nothing_is_missing_however_long_it_waits(desk: Desk) -> None:
     desk.ledger.enqueue([*some(1, 300), *some(301, 310, lane=Lane.URGENT)])
     for _ in range(20):
         desk.clock.forward(LOST_S)
         assert desk.recover() == []
 
 
-def test_what_came_to_the_head_after_a_look_is_not_lost(desk: Desk) -> None:
-    desk.ledger.enqueue(some(1, 4))
-    for _ in range(3):
-        desk.pop()
-    first, second, third = (desk.claim(a_job(n)) for n in (1, 2, 3))
-    desk.ledger.retry(first, TIMEOUT, 1, look_first=False)
-    desk.recover()
-    desk.ledger.release(second)
-    desk.clock.forward(1)
-    desk.recover()
-    desk.ledger.release(third)
-    desk.clock.forward(LOST_S - 1)
-    assert desk.recover() == []
-    assert desk.line() == desk.queue() == [a_job(n).id for n in (3, 1, 2, 4)]
-
-
-def test_a_message_lost_from_the_head_after_a_push_is_found_too(desk: Desk) -> None:
+def test_a_surplus_is_used_before_anything_is_missing(desk: Desk) -> None:
+    """Cancelled and enqueued again: one message more than jobs."""
     desk.ledger.enqueue(some(1, 3))
+    desk.ledger.cancel([a_job(2).id])
+    desk.ledger.enqueue([a_job(2)])
     desk.pop()
-    claim = desk.claim(a_job(1))
-    desk.recover()
-    desk.ledger.release(claim)
-    assert desk.pop() == a_job(1).id
-    assert [id_ for _, _, id_ in looks(desk, 30)] == [a_job(1).id]
+    assert looks(desk, 60) == []
+    taken = []
+    while desk.pop():
+        taken.append(desk.claim().job.id)
+    assert taken == [a_job(n).id for n in (1, 3, 2)]
+
+
+def test_a_surplus_does_no_harm(desk: Desk) -> None:
+    desk.ledger.enqueue([JOB])
+    desk.ledger.beat("w1")
+    desk.claim()
+    assert desk.ledger.claim(JOB, "w2") is S.OPENING
+    assert desk.ledger.claim(JOB, "w2") is S.OPENING
 
 
 def test_a_clock_that_is_set_back_delays_the_finding_by_a_round(desk: Desk) -> None:
@@ -362,111 +361,24 @@ def test_a_clock_that_is_set_back_delays_the_finding_by_a_round(desk: Desk) -> N
     assert after_s == LOST_S
 
 
-def test_a_queue_that_was_purged_is_written_again_in_its_order(real: Desk, store: RedisStore) -> None:
+def test_a_queue_that_was_purged_is_written_again(real: Desk, store: RedisStore) -> None:
     jobs = some(1, 500)
     real.ledger.enqueue(jobs)
     store.client.delete(BULK)  # `celery purge`
     found = looks(real, 30)
     assert len(found) == 500
     assert found[-1][0] - found[0][0] <= 2 * LOOK_S, "the looks do not wait for their time again"
-    assert real.line() == real.queue() == ids(jobs)
+    assert (real.line(), len(real.queue())) == (ids(jobs), 500)
     audit(store)
 
 
-@pytest.mark.parametrize("end", ["rpop", "lpop"])
-def test_the_last_message_of_a_queue_is_found_whichever_end_it_left(real: Desk, store: RedisStore, end: str) -> None:
-    real.ledger.enqueue(some(1, 2))
-    getattr(store.client, end)(BULK)
-    (left,) = real.queue()
-    (gone,) = {a_job(1).id, a_job(2).id} - {left}
-    taken = real.pop()
-    assert taken == left
-    real.claim(a_job(1) if left == a_job(1).id else a_job(2))
-    assert [id_ for _, _, id_ in looks(real, 30) if id_ == gone] == [gone]
-
-
-JUNK: Final = [
-    "",
-    "no JSON",
-    "[1, 2]",
-    "null",
-    "{}",
-    '{"headers": null}',
-    '{"headers": {"id": 7}}',
-    '{"headers": {"id": "no job id", "place": "x"}}',
-    '{"headers": {"id": null, "place": null}}',
-    json.dumps({"headers": {"id": f"other.{a_job(1).id.partition('.')[2]}"}}),
-]
-
-
-@pytest.mark.parametrize("in_front", [JUNK, JUNK * 4, [nudge(a_job(5))] * 10], ids=["junk", "much junk", "duplicates"])
-def test_what_is_no_message_of_a_waiting_job_does_not_count(real: Desk, store: RedisStore, in_front: list[str]) -> None:
-    jobs = some(1, 5)
-    real.ledger.enqueue(jobs)
-    assert real.pop() == a_job(1).id
-    store.client.rpush(BULK, *in_front)
-    store.client.lpush(BULK, *in_front)
-    assert [id_ for _, _, id_ in looks(real, 60)] == [a_job(1).id]
-    assert real.line() == ids(jobs)
-
-
-def test_behind_a_head_full_of_junk_nothing_is_known_until_it_is_gone(real: Desk, store: RedisStore) -> None:
+def test_behind_junk_what_is_missing_shows_when_the_junk_is_gone(real: Desk, store: RedisStore) -> None:
     real.ledger.enqueue(some(1, 3))
     real.pop()
-    store.client.rpush(BULK, *["junk"] * DEEP)
+    store.client.rpush(BULK, *["junk"] * 100)
     assert looks(real, 60) == []
     store.client.ltrim(BULK, 0, 1)
     assert [id_ for _, _, id_ in looks(real, 30)] == [a_job(1).id]
-
-
-def test_behind_much_junk_what_is_lost_is_found(real: Desk, store: RedisStore) -> None:
-    real.ledger.enqueue(some(1, 3))
-    real.pop()
-    store.client.rpush(BULK, *["junk"] * (DEEP - 1))
-    assert [id_ for _, _, id_ in looks(real, 30)] == [a_job(1).id]
-
-
-def test_what_was_about_to_be_found_is_found_though_junk_fills_the_head_meanwhile(
-    real: Desk, store: RedisStore
-) -> None:
-    real.ledger.enqueue(some(1, 3))
-    real.pop()
-    assert looks(real, 1) == []
-    store.client.rpush(BULK, *["junk"] * DEEP)
-    assert [id_ for _, _, id_ in looks(real, 30)] == [a_job(1).id]
-
-
-@pytest.mark.parametrize("copies", [1, HEAD - 1, HEAD, 3 * HEAD])
-def test_old_messages_of_jobs_that_were_queued_anew_make_nobody_look_lost(
-    real: Desk, store: RedisStore, copies: int
-) -> None:
-    """Cancelled at the head and enqueued again: their old messages stand in front of everybody, their places behind."""
-    early, others = some(1, copies), some(1001, 1000 + 2 * HEAD)
-    real.ledger.enqueue([*early, *others])
-    real.ledger.cancel(ids(early))
-    real.ledger.enqueue(early)
-    assert looks(real, 60) == []
-    audit(store)
-    assert real.line() == ids([*others, *early])
-
-
-def test_an_old_message_at_the_head_hides_no_message_that_is_lost(real: Desk, store: RedisStore) -> None:
-    real.ledger.enqueue(some(1, 3))
-    old = store.client.rpop(BULK)
-    real.ledger.cancel([a_job(1).id])
-    real.ledger.enqueue([a_job(1)])
-    assert real.pop() == a_job(2).id
-    store.client.rpush(BULK, cast("str", old))
-    assert [id_ for _, _, id_ in looks(real, 60)] == [a_job(2).id]
-
-
-def test_a_message_that_kombu_restored_is_the_jobs_own(real: Desk, store: RedisStore) -> None:
-    """At the end of a worker: back to the head, its headers changed a little."""
-    real.ledger.enqueue(some(1, 3))
-    message = json.loads(cast("str", store.client.rpop(BULK)))
-    message["headers"]["redelivered"] = True
-    store.client.rpush(BULK, json.dumps(message))
-    assert looks(real, 60) == []
 
 
 def test_a_place_without_a_record_is_given_up(real: Desk, store: RedisStore) -> None:
@@ -475,32 +387,28 @@ def test_a_place_without_a_record_is_given_up(real: Desk, store: RedisStore) -> 
     store.client.delete(KEY)
     assert looks(real, 60) == []
     assert store.client.exists(f"{BASE}:line:bulk") == 0
-    real.ledger.enqueue([JOB])
-    assert real.queue() == [JOB.id]
+    real.ledger.enqueue([JOB, a_job(2)])
+    store.client.delete(KEY)
+    assert real.claim(a_job(2)).job.id == a_job(2).id
     store.client.delete(f"{BASE}:counts")  # it counts the one that was lost
 
 
 def test_a_looks_work_does_not_grow_with_what_waits(real: Desk, store: RedisStore) -> None:
-    few, many = _work(real, store, some(1, 2 * HEAD)), _work(real, store, some(101, 6000))
+    few, many = _work(real, store, some(1, 100)), _work(real, store, some(101, 6000))
     assert few == many
-    assert few["zscore"] <= 2 * HEAD + 10
-    assert few["lrange"] == 1
+    assert sum(few.values()) <= 30
 
 
 def _work(desk: Desk, store: RedisStore, jobs: list[WarRoomJob]) -> dict[str, int]:
-    """The commands of a look that finds a lost message and takes a new mark."""
+    """The commands of a look that finds a lost message."""
     for at in range(0, len(jobs), 1000):
         desk.ledger.enqueue(jobs[at : at + 1000])
-    desk.clock.forward(LOST_S)
-    desk.recover()
-    lost = desk.pop()
-    desk.clock.forward(LOST_S)
+    desk.pop()
     desk.recover()
     desk.clock.forward(LOST_S)
     store.client.delete(f"{BASE}:nudged")
     store.client.config_resetstat()
     (stray,) = desk.ledger.strays(200, 1000)
     stats = cast("dict[str, dict[str, int]]", store.client.info("commandstats"))
-    assert stray.job.id == lost
     assert desk.ledger.requeue([stray]) == 1
     return {name.removeprefix("cmdstat_"): stat["calls"] for name, stat in stats.items() if "|" not in name}

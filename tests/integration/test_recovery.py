@@ -88,7 +88,7 @@ def test_nothing_due_queues_nothing(ledger: Ledger, clock: Clock, store: RedisSt
 
 
 @pytest.mark.parametrize("lane", list(Lane))
-def test_a_due_retry_goes_to_the_head_of_its_line(ledger: Ledger, clock: Clock, store: RedisStore, lane: Lane) -> None:
+def test_a_due_retry_brings_a_message(ledger: Ledger, clock: Clock, store: RedisStore, lane: Lane) -> None:
     job = default_job(lane=lane)
     put_aside(ledger, store, job)
     ledger.enqueue([default_job(2, lane)])
@@ -97,7 +97,7 @@ def test_a_due_retry_goes_to_the_head_of_its_line(ledger: Ledger, clock: Clock, 
     record = ledger.record(job.id)
     assert record is not None
     assert (record.state, record.job) == (JobState.QUEUED, job)
-    assert queued(store, lane) == [job.id, default_job(2).id]
+    assert queued(store, lane) == [default_job(2).id, job.id]
 
 
 def test_a_message_of_recovery_tells_the_whole_job(ledger: Ledger, clock: Clock, store: RedisStore) -> None:
@@ -106,7 +106,7 @@ def test_a_message_of_recovery_tells_the_whole_job(ledger: Ledger, clock: Clock,
     ledger.enqueue([default_job(2, Lane.URGENT)])
     clock.forward(5)
     look(ledger, store)
-    ours, other = (_body(text) for text in messages(store, "warrooms.default.urgent"))
+    other, ours = (_body(text) for text in messages(store, "warrooms.default.urgent"))
     assert before == []
     assert ours != other
     assert len(ours) == len(other), "the same fields"
@@ -143,7 +143,7 @@ def test_lost_messages_are_written_again_and_it_is_said(
     with caplog.at_level(logging.WARNING):
         assert look(ledger, store) == 1
     assert queued(store) == [default_job().id]
-    assert caplog.messages == ["queued again: 1 jobs whose message was lost on its way to a worker"]
+    assert caplog.messages == ["written again: 1 messages that were lost on their way to a worker"]
 
 
 def test_of_due_retries_nothing_is_said(

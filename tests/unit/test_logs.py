@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import structlog
+from celery.worker.consumer import consumer
 
 from worker import logs
 from worker.settings import LogFormat
@@ -28,6 +29,7 @@ def _as_it_was() -> Iterator[None]:
     structlog.reset_defaults()
     root.handlers[:] = handlers
     root.setLevel(level)
+    logging.getLogger(logs.CONNECTING).filters.clear()
     for name, was in levels.items():
         logging.getLogger(name).setLevel(was)
 
@@ -116,3 +118,18 @@ def test_configuring_twice_writes_once(capsys: pytest.CaptureFixture[str]) -> No
     logs.configure(LogFormat.JSON)
     structlog.get_logger("warrooms").info("opened")
     assert len(lines(capsys)) == 1
+
+
+def test_celery_says_twice_a_minute_that_it_cannot_connect_and_everything_else_at_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    now_s = [1000.0]
+    logs.configure(LogFormat.JSON)
+    celery = logging.getLogger(logs.CONNECTING)
+    celery.filters[:] = [logs.Seldom(lambda: now_s[0])]
+    for _ in range(31):
+        celery.error(consumer.CONNECTION_ERROR, "redis://", "refused", "Trying again")
+        now_s[0] += 2
+    celery.warning("another matter")
+    events = [str(line["event"]).partition(":")[0] for line in lines(capsys)]
+    assert events == ["consumer"] * 3 + ["another matter"]

@@ -52,17 +52,13 @@ def test_the_body_is_the_tasks_arguments() -> None:
 def test_a_message_names_its_job_and_its_queue(lane: Lane) -> None:
     job = a_job(lane=lane)
     message = json.loads(nudge(job))
-    assert message["headers"]["id"] == message["properties"]["correlation_id"] == job.id
+    assert message["headers"]["kwargsrepr"] == f"{job.incident_id} @ acc"
+    assert message["headers"]["id"] == message["headers"]["root_id"] == message["properties"]["correlation_id"]
     assert message["properties"]["delivery_info"]["routing_key"] == queue_name("acc", lane)
 
 
-def test_no_two_messages_have_the_same_delivery_tag() -> None:
-    tags = {json.loads(nudge(a_job()))["properties"]["delivery_tag"] for _ in range(100)}
+def test_no_two_messages_have_the_same_id_or_delivery_tag() -> None:
+    messages = [json.loads(nudge(a_job())) for _ in range(100)]
+    assert len({message["headers"]["id"] for message in messages}) == 100
+    tags = {message["properties"]["delivery_tag"] for message in messages}
     assert len(tags) == 100, "kombu would take one for the other, and acknowledge the wrong one"
-
-
-@pytest.mark.parametrize("job", [a_job(), a_job(batch="place-0", member_ids=(1,), lane=Lane.URGENT)])
-def test_the_ledger_finds_where_to_write_the_place_in_line(job: WarRoomJob) -> None:
-    text = nudge(job)
-    assert text.count('"place": 0') == 1
-    assert json.loads(text)["headers"]["place"] == 0

@@ -2,17 +2,17 @@
 --   enqueue    batch or '', then per job: id, lane, members '1,2', observers '1' or '', message
 --              -> per job: status, chat_id, share_link      status: 'new' | the state the job was found in
 --   claim      id, token, worker, batch, lane, members, observers (the message's own, for a job without a record)
---              -> { 'claimed', attempts, look first 0/1, ms since it first went wrong, 403s, lane, members, observers, batches } | { the state }
+--              -> { 'claimed', id, attempts, look first 0/1, ms since it first went wrong, 403s, lane, members, observers, batches } | { the state }
 --   begin      id, token, number of this attempt, '1' if the creating call goes out now   -> 1 | 0 if the claim is lost
 --   finish     id, token, state, field, value ...                                         -> 1 | 0
 --   retry      id, token, delay ms, look first '1' or '', '1' if the attempt counts, field, value ...   -> 1 | 0
---   release    id, token, look first '1' or '', message    -> 1 | 0      back to the head of its line, no attempt spent
+--   release    id, token, look first '1' or '', message    -> 1 | 0      back to its place in line, no attempt spent
 --   beat       worker                -> the server's run id
 --   reconcile  worker, see there     -> id, token, ... of the claims in its name
 --   disown     id, token, ...        -> 1
 --   goodbye    worker                -> 1       whatever it still holds is nobody's
 --   strays     lock ms, how many     -> see there, empty if somebody else has just looked
---   requeue    per job: reason, id, evidence, message -> per job, last first: 1 | 0 if it is no stray any more
+--   requeue    per job: reason, id, evidence, message -> per job: 1 | 0 if it is no stray any more
 --   replay     per job: id, message  -> per job: 1 | 0 if it is no dead letter
 --   drop       id ...                -> per job: 1 | 0 if it is no dead letter
 --   cancel     id ...                -> per job: the state it is in now, '' if unknown
@@ -56,4 +56,5 @@ else
   return redis.error_reply('ERR unknown command ' .. tostring(command))
 end
 write_counts()
+write_turns()
 return reply

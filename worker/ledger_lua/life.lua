@@ -20,7 +20,8 @@ local function again(job, id, message) -- from a dead letter or a cancelled job
   redis.call('HSET', key(id), 'attempts', 0)
   redis.call('HDEL', key(id), 'finished', 'code', 'message', 'hint', 'status', 'first', 'denials', 'due', 'token')
   redis.call('PERSIST', key(id))
-  to_tail(job, id, message)
+  line_up(job, id)
+  nudge(job, message)
 end
 
 local function invite(job, id, members, observers)
@@ -39,7 +40,7 @@ local function invite(job, id, members, observers)
   end
 end
 
-local function hurry(job, id, message) -- its old message finds nothing to do
+local function hurry(job, id)
   local queued = job.state == 'queued'
   if queued then
     leave(job, id)
@@ -48,9 +49,7 @@ local function hurry(job, id, message) -- its old message finds nothing to do
   end
   job.lane = 'urgent'
   redis.call('HSET', key(id), 'lane', 'urgent')
-  if queued then
-    to_tail(job, id, message)
-  end
+  line_up(job, id)
 end
 
 local function enqueue(batch)
@@ -63,7 +62,9 @@ local function enqueue(batch)
     local job = load(id)
     local status, chat_id, share_link = 'new', '', ''
     if not job then
-      to_tail(create(id, lane, members, observers, batch), id, message)
+      job = create(id, lane, members, observers, batch)
+      line_up(job, id)
+      nudge(job, message)
     else
       if job.state == 'failed' or job.state == 'cancelled' then
         leave(job, id)
@@ -75,10 +76,10 @@ local function enqueue(batch)
           invite(job, id, members, observers)
         end
         if lane == 'urgent' and job.lane == 'bulk' and not FINISHED[job.state] then
-          hurry(job, id, message)
-        end
-        if job.state == 'queued' and not redis.call('ZSCORE', LINE[job.lane], id) then
-          to_tail(job, id, message) -- of an older version, whose message may be gone
+          hurry(job, id)
+          if job.state == 'queued' then
+            nudge(job, message)
+          end
         end
         status, chat_id, share_link = job.state, job.chat_id, job.share_link
       end
@@ -89,28 +90,54 @@ local function enqueue(batch)
   return reply
 end
 
--- The message may be a foreign client's, with no record yet: then the record begins here.
-local function claim(id, token, worker, batch, lane, members, observers)
-  local job = load(id) or create(id, lane, members, observers, batch)
-  if job.state == 'queued' then
-    hold(job, id, token, worker)
-    redis.call('ZADD', WORKERS, whole(now), worker)
-    if lane == 'urgent' and job.lane == 'bulk' then -- a foreign client is in a hurry now
-      job.lane = 'urgent'
-      redis.call('HSET', key(id), 'lane', 'urgent')
-    end
-  elseif job.state ~= 'opening' or job.token ~= token then
-    return { job.state }
-  end
-  local past = redis.call('HMGET', key(id), 'first', 'denials')
-  local failing = math.max(now - (tonumber(past[1]) or now), 0)
-  return { 'claimed', job.attempts, job.look and 1 or 0, failing, tonumber(past[2]) or 0,
-    job.lane, job.members, job.observers, job.batches }
-end
-
 local function held(id, token)
   local job = load(id)
   return job and job.state == 'opening' and job.token == token and job or nil
+end
+
+local function first_of(lane)
+  while true do
+    local id = redis.call('ZRANGE', LINE[lane], 0, 0)[1]
+    local job = id and load(id)
+    if job or not id then
+      return job, id
+    end
+    redis.call('ZREM', LINE[lane], id) -- a place without a record
+  end
+end
+
+-- The message may be a foreign client's, with no record yet: then the record begins here, and waits for its turn like
+-- any other. Claimed is the job whose turn it is: the named one, as a rule.
+local function claim(id, token, worker, batch, lane, members, observers)
+  local mine = redis.call('HGET', CLAIMS, token) -- our own reply was lost
+  local job = mine and held(mine, token)
+  if job then
+    id = mine
+  else
+    local named = load(id)
+    if not named then
+      named = create(id, lane, members, observers, batch)
+      line_up(named, id)
+    elseif named.state == 'queued' and named.lane == 'bulk' and lane == 'urgent' then
+      hurry(named, id) -- a foreign client is in a hurry now
+    end
+    local first, other = lane, lane == 'bulk' and 'urgent' or 'bulk'
+    job, id = first_of(first)
+    if not job then
+      job, id = first_of(other)
+    end
+    if not job then
+      return { named.state }
+    end
+    local reached = job.lane .. '.reached'
+    redis.call('HSET', WATCH, reached, whole(math.max(job.turn, tonumber(redis.call('HGET', WATCH, reached)) or 0)))
+    hold(job, id, token, worker)
+    redis.call('ZADD', WORKERS, whole(now), worker)
+  end
+  local past = redis.call('HMGET', key(id), 'first', 'denials')
+  local failing = math.max(now - (tonumber(past[1]) or now), 0)
+  return { 'claimed', id, job.attempts, job.look and 1 or 0, failing, tonumber(past[2]) or 0,
+    job.lane, job.members, job.observers, job.batches }
 end
 
 local function did(id, token, state) -- our own reply was lost
@@ -174,7 +201,8 @@ local function release(id, token, look, message)
   end
   move(job, id, 'queued') -- first, since it begins by removing: so it works without memory, too
   unspend(job, id)
-  to_head(job, id, message)
+  enter(job, id)
+  nudge(job, message)
   look_from_now_on(job, id, look)
   return 1
 end

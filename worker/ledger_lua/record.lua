@@ -5,8 +5,8 @@
 --
 -- KEYS[1]  warrooms:{account}; the other keys are made from it, so they share its hash slot:
 --            :job:<incident>.<integration>  hash, the record (its fields below)
---            :line:bulk, :line:urgent  zset, queued jobs by their place; in the same order as their messages
---            :claims   zset, jobs in a worker's hands by the time in ms they were claimed
+--            :line:bulk, :line:urgent  zset, queued jobs by their turn
+--            :claims   hash, jobs in a worker's hands by the token of their claim
 --            :retries  zset, jobs that wait for another attempt by the time in ms when it is due
 --            :failed   zset, dead letters by the time in ms
 --            :workers  zset, workers by the time in ms of their last heartbeat
@@ -20,7 +20,10 @@
 -- ARGV[4]  ms of silence after which a worker is dead      ARGV[5]  ms after which a missing message is lost
 -- ARGV[6]  ms for which finished jobs are remembered       ARGV[7 ...]  the command's own, see dispatch
 --
--- Record: state lane members observers batches attempts began look token worker sent created updated due first finished
+-- A message says that there is work, not which: whoever reads one gets the job whose turn it is. So there must be as many
+-- messages as queued jobs; more do no harm.
+--
+-- Record: state lane turn members observers batches attempts began look token worker sent created updated due first finished
 --         denials chat_id chat_name share_link request_id code message hint status        (times in ms)
 --   began: the attempt under way is counted     sent: its creating call went out     first: when it first went wrong
 --   look:  a call of it may have opened a room, so the next attempt looks first     denials: how many 403s counted
@@ -106,7 +109,7 @@ local function keep(batch)
 end
 
 local FIELDS = { 'state', 'lane', 'batches', 'attempts', 'began', 'look', 'token', 'worker', 'sent',
-  'members', 'observers', 'chat_id', 'share_link' }
+  'members', 'observers', 'chat_id', 'share_link', 'turn' }
 
 local function load(id)
   local f = redis.call('HMGET', key(id), unpack(FIELDS))
@@ -115,12 +118,13 @@ local function load(id)
   end
   return { state = f[1], lane = f[2] or 'bulk', batches = f[3] or '', attempts = tonumber(f[4]) or 0,
     began = f[5] == '1', look = f[6] == '1', token = f[7] or '', worker = f[8] or '', sent = f[9] == '1',
-    members = f[10] or '', observers = f[11] or '', chat_id = f[12] or '', share_link = f[13] or '' }
+    members = f[10] or '', observers = f[11] or '', chat_id = f[12] or '', share_link = f[13] or '',
+    turn = tonumber(f[14]) or 0 }
 end
 
 local function create(id, lane, members, observers, batch)
   local job = { state = 'queued', lane = lane, batches = batch, attempts = 0, began = false, look = false,
-    token = '', worker = '', sent = false, members = members, observers = observers, chat_id = '', share_link = '' }
+    token = '', worker = '', sent = false, members = members, observers = observers, chat_id = '', share_link = '', turn = 0 }
   local fields = { 'state', 'queued', 'lane', lane, 'created', whole(now), 'updated', whole(now) }
   for name, value in pairs({ members = members, observers = observers, batches = batch }) do
     if value ~= '' then
@@ -140,7 +144,7 @@ local function leave(job, id) -- a job stands in one place, that of its state
   if job.state == 'queued' then
     redis.call('ZREM', LINE[job.lane], id)
   elseif job.state == 'opening' then
-    redis.call('ZREM', CLAIMS, id)
+    redis.call('HDEL', CLAIMS, job.token)
   elseif job.state == 'retrying' then
     redis.call('ZREM', RETRIES, id)
   elseif job.state == 'failed' then
@@ -156,23 +160,46 @@ local function move(job, id, state)
   job.state = state
 end
 
--- A queued job gets its place and its message in one go. The two ends have places of their own, so that places and
--- messages stay in the same order whatever is pushed where.
--- A message says its place: an old copy of it, of a job that was cancelled and queued again say, has another.
-local function at_place(message, place)
-  return (string.gsub(message, '"place": 0', '"place": ' .. whole(place), 1))
+-- Fair turns. The jobs of a batch take turns one after the other, from where the line is now; so a small batch behind a
+-- large one alternates with it and does not wait for its end. What belongs to no batch is one more such row. A job that
+-- comes back (a 429, a retry, a dead worker's) keeps its turn, which has come: it stands in front again, in its order.
+-- (Start-time fair queueing: Goyal, Vin, Cheng, SIGCOMM 1996.)
+local turns = {}
+
+local function next_turn(job)
+  local batch = string.match(job.batches, '^[^,]+')
+  local hash = batch and is_kept(batch) and (base .. ':batch:' .. batch) or WATCH
+  local field = job.lane .. '.turn'
+  local name = hash .. '\n' .. field
+  if not turns[name] then
+    local last = tonumber(redis.call('HGET', hash, field)) or 0
+    local reached = tonumber(redis.call('HGET', WATCH, job.lane .. '.reached')) or 0
+    turns[name] = { hash, field, math.max(last, reached) }
+  end
+  turns[name][3] = turns[name][3] + 1
+  return turns[name][3]
 end
 
-local function to_tail(job, id, message)
-  local place = redis.call('HINCRBY', WATCH, 'last', 1)
-  redis.call('ZADD', LINE[job.lane], place, id)
-  redis.call('LPUSH', QUEUE[job.lane], at_place(message, place))
+local function write_turns()
+  for _, turn in pairs(turns) do
+    redis.call('HSET', turn[1], turn[2], whole(turn[3]))
+  end
 end
 
-local function to_head(job, id, message)
-  local place = redis.call('HINCRBY', WATCH, 'first', -1)
-  redis.call('ZADD', LINE[job.lane], place, id)
-  redis.call('RPUSH', QUEUE[job.lane], at_place(message, place))
+local function enter(job, id) -- the line, at the turn that the job has
+  redis.call('ZADD', LINE[job.lane], whole(job.turn), id)
+end
+
+local function line_up(job, id) -- whatever its state is
+  job.turn = next_turn(job)
+  redis.call('HSET', key(id), 'turn', whole(job.turn))
+  if job.state == 'queued' then
+    enter(job, id)
+  end
+end
+
+local function nudge(job, message)
+  redis.call('LPUSH', QUEUE[job.lane], message)
 end
 
 local function put_aside(job, id, due)
@@ -183,9 +210,10 @@ end
 
 local function hold(job, id, token, worker)
   move(job, id, 'opening')
+  job.token = token
   redis.call('HSET', key(id), 'token', token, 'worker', worker)
   redis.call('HDEL', key(id), 'began', 'sent', 'due')
-  redis.call('ZADD', CLAIMS, whole(now), id)
+  redis.call('HSET', CLAIMS, token, id)
 end
 
 local function finished(job, id, state, from) -- ARGV[from ...]: more fields of the record

@@ -1,16 +1,14 @@
 -- Part 3 of 5: who is alive, what is lost, and what a crash of Redis may have undone.
 --
 -- :watch  run    the run id of the server that wrote last; another one means a restart or a failover
---         first, last     the places at both ends of the lines
 --         beat   the last heartbeat of any worker     since  when somebody began to watch without a break
---         <lane>.mark, <lane>.first, <lane>.at    where the head of the line stood, and where its end, at some time
+--         <lane>.reached   the highest turn that was taken       <lane>.turn  the last one given to a job of no batch
+--         <lane>.missing, <lane>.since    so many messages at least are too few since then
 --
 -- A worker is dead when others have watched without a break for `dead_after` ms and it was silent all that time. Without
 -- the first half, everybody would be dead right after Redis was away.
 
 local BREAK_MS = 5000
--- So many messages at the head are read: foreign ones and old copies among them have no place. More only if need be.
-local HEADS = { 50, 1000 }
 
 local function beat(worker)
   local seen = redis.call('HMGET', WATCH, 'beat', 'since')
@@ -42,25 +40,25 @@ end
 -- jobs that can have been sent in them are put aside until the calls of those moments are over, and look first.
 local function after_restart()
   local soon = redis.call('ZRANGEBYSCORE', RETRIES, '-inf', whole(now + dead_after), 'LIMIT', 0, suspects)
-  for at, id in ipairs(soon) do
-    local due = whole(now + dead_after + at - 1)
+  for _, id in ipairs(soon) do
+    local due = whole(now + dead_after)
     redis.call('HSET', key(id), 'look', '1', 'due', due)
     redis.call('ZADD', RETRIES, due, id)
   end
   for _, lane in ipairs(LANES) do
-    for at, id in ipairs(redis.call('ZRANGE', LINE[lane], 0, suspects - 1)) do
+    for _, id in ipairs(redis.call('ZRANGE', LINE[lane], 0, suspects - 1)) do
       local job = load(id)
       if job then
-        put_aside(job, id, now + dead_after + at - 1) -- a ms apart, so they keep their order
+        put_aside(job, id, now + dead_after)
         redis.call('HSET', key(id), 'look', '1', 'code', 'RedisRestarted',
           'message', 'Redis was restarted: this job may have been sent just before')
       else
         redis.call('ZREM', LINE[lane], id)
       end
     end
-    redis.call('HDEL', WATCH, lane .. '.mark', lane .. '.first', lane .. '.at')
+    redis.call('HDEL', WATCH, lane .. '.missing', lane .. '.since')
   end
-  for _, id in ipairs(redis.call('ZRANGE', CLAIMS, 0, -1)) do
+  for _, id in ipairs(redis.call('HVALS', CLAIMS)) do
     redis.call('HSET', key(id), 'look', '1')
   end
   redis.call('HSET', WATCH, 'beat', whole(now), 'since', whole(now))
@@ -107,10 +105,10 @@ local function reconcile(worker, held_jobs)
     end
   end
   local reply = {}
-  for _, id in ipairs(redis.call('ZRANGE', CLAIMS, 0, -1)) do
-    local claim_of = redis.call('HMGET', key(id), 'worker', 'token')
-    if claim_of[1] == worker then
-      reply[#reply + 1], reply[#reply + 2] = id, claim_of[2] or ''
+  for _, id in ipairs(redis.call('HVALS', CLAIMS)) do
+    local job = load(id)
+    if job and job.worker == worker then
+      reply[#reply + 1], reply[#reply + 2] = id, job.token
     end
   end
   return reply
@@ -129,67 +127,34 @@ local function disown()
   end
 end
 
--- What is queued again goes to the head. So of many the last ones come first, and the order is right in the end.
-local function reversed(ids)
-  local other = {}
-  for at = #ids, 1, -1 do
-    other[#other + 1] = ids[at]
-  end
-  return other
-end
-
--- The place of the first message in the list that has one; all that stands before it has left the list.
-local function head_within(lane, depth)
-  local place
-  local messages = redis.call('LRANGE', QUEUE[lane], -depth, -1)
-  for _, text in ipairs(messages) do
-    local ok, message = pcall(cjson.decode, text)
-    local id = ok and type(message) == 'table' and type(message.headers) == 'table' and message.headers.id
-    if type(id) == 'string' then
-      local score = tonumber(redis.call('ZSCORE', LINE[lane], string.match(id, '^[^.]*%.(.*)$') or ''))
-      if score and score == tonumber(message.headers.place) and (not place or score < place) then
-        place = score
-      end
+-- Messages get lost on their way to a worker: there are fewer than queued jobs. That is so for a moment whenever one is
+-- under way; but what was missing at every look for `lost_after` ms is missing. No job waits for a message of its own:
+-- the next one that comes takes it along. Costs the same whatever the length of the line.
+local function missing(lane, most)
+  local count_now = redis.call('ZCARD', LINE[lane]) - redis.call('LLEN', QUEUE[lane])
+  local was = redis.call('HMGET', WATCH, lane .. '.missing', lane .. '.since')
+  local least, since = tonumber(was[1]), tonumber(was[2])
+  if count_now <= 0 then
+    if since then
+      redis.call('HDEL', WATCH, lane .. '.missing', lane .. '.since')
     end
-  end
-  if place or #messages == depth then
-    return place
-  end
-  return math.huge -- the list has no message of a queued job: all have left it
-end
-
-local function head_of(lane)
-  return head_within(lane, HEADS[1]) or head_within(lane, HEADS[2])
-end
-
--- Queued, in no list and in nobody's hands: what stood before the head of the list `lost_after` ms ago and is still
--- queued. Costs the same whatever the length of the line.
-local function lost(lane, most)
-  if redis.call('ZCARD', LINE[lane]) == 0 then
     return {}
   end
-  local was = redis.call('HMGET', WATCH, lane .. '.mark', lane .. '.first', lane .. '.at')
-  local since = tonumber(was[3])
-  if since and since <= now and now - since < lost_after then
-    return {}
+  if not since or since > now then
+    least, since = count_now, now
   end
-  local found = {}
-  if was[1] and since and since <= now then
-    found = redis.call('ZREVRANGEBYSCORE', LINE[lane], '(' .. was[1], was[2], 'LIMIT', 0, most)
-    if #found == most then
-      return reversed(found) -- there may be more: the next look goes on from the same mark
-    end
+  least = math.min(least, count_now)
+  local named = {}
+  if now - since >= lost_after then
+    named = redis.call('ZRANGE', LINE[lane], 0, math.min(least, most) - 1)
+    least = least - #named
   end
-  local head = head_of(lane)
-  local first = tonumber(redis.call('HGET', WATCH, 'first')) or 0
-  local last = tonumber(redis.call('HGET', WATCH, 'last')) or 0
-  if head then
-    local mark = head == math.huge and whole(last + 1) or whole(head)
-    redis.call('HSET', WATCH, lane .. '.mark', mark, lane .. '.first', whole(first), lane .. '.at', whole(now))
-  elseif was[1] then -- what stood before the old mark stays lost; look again in a while
-    redis.call('HSET', WATCH, lane .. '.at', whole(now))
+  if least > 0 then
+    redis.call('HSET', WATCH, lane .. '.missing', least, lane .. '.since', whole(since))
+  else
+    redis.call('HDEL', WATCH, lane .. '.missing', lane .. '.since')
   end
-  return reversed(found)
+  return named
 end
 
 -- What must be queued again; changes nothing of it yet, since only the caller can write messages. Per job: reason,
@@ -204,30 +169,29 @@ local function strays(lock, most)
       reply[#reply + 1] = part
     end
   end
-  for _, id in ipairs(reversed(redis.call('ZREVRANGEBYSCORE', RETRIES, whole(now), '-inf', 'LIMIT', 0, most))) do
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', RETRIES, '-inf', whole(now), 'LIMIT', 0, most)) do
     local job = load(id)
     if job and job.state == 'retrying' then
       add('due', id, '', job)
     else
       redis.call('ZREM', RETRIES, id)
-      if job and job.state == 'opening' then -- a claim of an older version, which kept them here
-        redis.call('ZADD', CLAIMS, 'NX', whole(now), id)
-      end
     end
   end
-  for _, id in ipairs(redis.call('ZRANGE', CLAIMS, 0, -1)) do
+  local claims = redis.call('HGETALL', CLAIMS)
+  for at = 1, #claims, 2 do
+    local token, id = claims[at], claims[at + 1]
     local job = load(id)
-    if not job or job.state ~= 'opening' then
-      redis.call('ZREM', CLAIMS, id)
+    if not job or job.state ~= 'opening' or job.token ~= token then
+      redis.call('HDEL', CLAIMS, token)
     elseif dead(job.worker) then
-      add('dead', id, job.token, job)
+      add('dead', id, token, job)
     end
   end
   for _, lane in ipairs(LANES) do
-    for _, id in ipairs(lost(lane, most)) do
+    for _, id in ipairs(missing(lane, most)) do
       local job = load(id)
       if job and job.state == 'queued' then
-        add('lost', id, redis.call('ZSCORE', LINE[lane], id), job)
+        add('lost', id, '', job)
       else
         redis.call('ZREM', LINE[lane], id)
       end
@@ -241,10 +205,9 @@ local function strays(lock, most)
   return reply
 end
 
--- Backwards, so that the first one ends up at the very head.
 local function requeue()
   local done = {}
-  for at = #ARGV - 3, 7, -4 do
+  for at = 7, #ARGV, 4 do
     local reason, id, evidence, message = unpack(ARGV, at, at + 3)
     local job = load(id)
     local valid = false
@@ -253,15 +216,16 @@ local function requeue()
     elseif job and reason == 'dead' then
       valid = job.state == 'opening' and job.token == evidence and dead(job.worker)
     elseif job and reason == 'lost' then
-      valid = job.state == 'queued' and redis.call('ZSCORE', LINE[job.lane], id) == evidence
+      valid = job.state == 'queued'
     end
     if valid then
       if reason ~= 'lost' then
         move(job, id, 'queued')
         look_from_now_on(job, id, job.sent and '1' or '')
         redis.call('HDEL', key(id), 'due')
+        enter(job, id)
       end
-      to_head(job, id, message)
+      nudge(job, message)
     end
     done[#done + 1] = valid and 1 or 0
   end
