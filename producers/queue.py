@@ -5,17 +5,20 @@ So a producer that dies in the middle has queued each job whole or not at all; h
 
 from __future__ import annotations
 
+import math
 import re
 import secrets
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
+from producers.forecast import Forecast, now
 from producers.receipt import Receipt, Status, Tally
 from worker.errors import InvalidJob, QueueUnavailable
-from worker.jobs import BATCH_PATTERN, JobState, Lane, WarRoomJob
+from worker.jobs import BATCH_PATTERN, JobState, WarRoomJob
 from worker.ledger import Ledger
 from worker.on_disk import OnDisk
 from worker.redis_store import RedisStore
@@ -29,6 +32,9 @@ if TYPE_CHECKING:
 
 CHUNK: Final = 500
 """Jobs per ledger script: some milliseconds of Redis' time, so no worker waits for it."""
+
+FRESH_S: Final = 0.1
+"""What is known of lines and buckets is used for so long."""
 
 _STATUS: Final = {
     JobState.QUEUED: Status.ALREADY_QUEUED,
@@ -55,6 +61,7 @@ class JobQueue:
 
     def __init__(self, settings: Settings) -> None:
         self.store = RedisStore(settings.redis_url)
+        self._outlooks = _Outlooks()
         self._desks: Mapping[str, _Desk] = {
             name: _Desk(
                 account,
@@ -116,6 +123,15 @@ class JobQueue:
         """
         return self._desk(account).ledger
 
+    def forecast(self, account: str) -> Forecast:
+        """When the account's jobs have their turn, as of now.
+
+        Raises:
+            InvalidJob: the account is not configured here.
+            QueueUnavailable: Redis does not answer.
+        """
+        return self._outlooks.of(self._desk(account))
+
     def bucket(self, account: str) -> TokenBucket:
         """The bucket of an account.
 
@@ -149,10 +165,11 @@ class JobQueue:
         receipts: list[Receipt | None] = [None] * len(jobs)
         for (account, name), indexes in groups.items():
             desk = self._desks[account]
-            line = _Line.ahead(desk)
             mine = [jobs[i] for i in indexes]
-            for index, job, entered in zip(indexes, mine, desk.ledger.enqueue(mine, name), strict=True):
-                receipts[index] = line.receipt(job, entered)
+            answers = desk.ledger.enqueue(mine, name)
+            forecast = self._outlooks.of(desk)
+            for index, entered in zip(indexes, answers, strict=True):
+                receipts[index] = _receipt(entered, forecast)
         return [receipt for receipt in receipts if receipt is not None]
 
 
@@ -172,34 +189,38 @@ def _check_batch(batch: str | None) -> None:
         raise InvalidJob(f"batch: must be 1 to 100 letters, digits, '.', '-' or '_', got {batch[:40]!r}")
 
 
-class _Line:
-    """The line of an account as it was before an enqueue: who stands in front of the next one."""
+class _Outlooks:
+    """The accounts' forecasts, looked up at most ten times a second: who enqueues often asks Redis once for many."""
 
-    def __init__(self, ahead: dict[Lane, int], next_slot_at: datetime, interval: timedelta) -> None:
-        self._ahead = ahead
-        self._next_slot_at = next_slot_at
-        self._interval = interval
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._known: dict[str, tuple[float, Forecast]] = {}
 
-    @classmethod
-    def ahead(cls, desk: _Desk) -> _Line:
-        progress = desk.ledger.progress()
-        level = desk.bucket.peek()
-        queued = max(0, progress.states[JobState.QUEUED] + progress.states[JobState.RETRYING])
-        return cls(
-            {Lane.URGENT: min(progress.queued_urgent, queued), Lane.BULK: queued},
-            datetime.now(UTC) + timedelta(seconds=level.next_slot_s),
-            timedelta(microseconds=desk.account.plan.interval_us),
-        )
+    def of(self, desk: _Desk) -> Forecast:
+        looked_at_s, forecast = self._known.get(desk.account.name, (-math.inf, None))
+        if forecast is None or self._clock() - looked_at_s > FRESH_S:
+            looked_at_s, forecast = self._clock(), outlook(desk.account, desk.ledger, desk.bucket)
+            self._known[desk.account.name] = (looked_at_s, forecast)
+        return forecast
 
-    def receipt(self, job: WarRoomJob, entered: Entered) -> Receipt:
-        if not entered.new:
-            status = _STATUS[entered.state]
-            return Receipt(entered.job_id, status, chat_id=entered.chat_id, share_link=entered.share_link)
-        position = self._ahead[job.lane]
-        self._ahead[Lane.BULK] += 1
-        if job.lane is Lane.URGENT:
-            self._ahead[Lane.URGENT] += 1
-        return Receipt(entered.job_id, Status.QUEUED, position, self._next_slot_at + position * self._interval)
+
+def outlook(account: Account, ledger: Ledger, bucket: TokenBucket) -> Forecast:
+    """What the account's lines and bucket are now."""
+    return Forecast(account.plan, bucket.peek(), ledger.standing(), now(), halted=bucket.trouble() is not None)
+
+
+def _receipt(entered: Entered, forecast: Forecast) -> Receipt:
+    status = Status.QUEUED if entered.new else _STATUS[entered.state]
+    rank = entered.position
+    if rank is None:
+        return Receipt(entered.job_id, status, chat_id=entered.chat_id, share_link=entered.share_link)
+    return Receipt(
+        entered.job_id,
+        status,
+        position=forecast.in_front(entered.lane, rank),
+        starts_at=forecast.starts_at(entered.lane, rank),
+        done_by=forecast.done_by(entered.lane, rank),
+    )
 
 
 def new_batch_name(prefix: str = "bulk") -> str:

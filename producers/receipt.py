@@ -26,8 +26,10 @@ class Receipt:
     Args:
         job_id: the job's id; the same incident and integration always have the same.
         status: queued, or what was there already.
-        position: jobs in front of it when it was queued, 0 means it is next; None if it was there already.
-        starts_at: when its call is expected to go out; None if it was there already.
+        position: jobs that go before it, in both lanes, 0 means it is next; None if it does not wait in line.
+        starts_at: when its call is expected to go out; None if it does not wait in line, or nobody knows (the account
+            is suspended, or the API down).
+        done_by: when its room is expected to be there, if its first call succeeds; None likewise.
         chat_id: the room's id, if there is one already.
         share_link: the link to the room, if there is one already and its IM gives links.
     """
@@ -36,6 +38,7 @@ class Receipt:
     status: Status
     position: int | None = None
     starts_at: datetime | None = None
+    done_by: datetime | None = None
     chat_id: str = ""
     share_link: str = ""
 
@@ -47,13 +50,15 @@ class Tally:
     Args:
         batch: the name under which the jobs' progress is counted.
         by_status: receipts by status.
-        last_starts_at: when the last of the jobs it queued is expected to start.
+        last_starts_at: when the last of them is expected to start.
+        done_by: when the last of their rooms is expected to be there.
         on_disk: whether Redis has written them to disk; None if this Redis cannot tell.
     """
 
     batch: str | None = None
     by_status: dict[Status, int] = field(default_factory=lambda: dict.fromkeys(Status, 0))
     last_starts_at: datetime | None = None
+    done_by: datetime | None = None
     on_disk: bool | None = None
 
     @property
@@ -66,3 +71,5 @@ class Tally:
         self.by_status[receipt.status] += 1
         if receipt.starts_at is not None:
             self.last_starts_at = max(receipt.starts_at, self.last_starts_at or receipt.starts_at)
+        if receipt.done_by is not None:
+            self.done_by = max(receipt.done_by, self.done_by or receipt.done_by)

@@ -59,7 +59,7 @@ class _Kept:
     batches: list[str] = field(default_factory=list)
     attempts: int = 0
     denials: int = 0
-    began: bool = False
+    began: int | None = None
     look: bool = False
     sent: bool = False
     token: str | None = None
@@ -81,10 +81,10 @@ class _Kept:
     def rest(self, *, look: bool = False) -> None:
         """Nobody has it in hand."""
         self.look = self.look or look
-        self.began, self.sent, self.worker = False, False, ""
+        self.began, self.sent, self.worker = None, False, ""
 
     def unspend(self) -> None:
-        if self.began:
+        if self.began is not None:
             self.attempts = max(self.attempts - 1, 0)
 
     def set_error(self, error: FlashdutyError) -> None:
@@ -138,7 +138,7 @@ class FakeLedger:
             kept = self._create(job, batch)
             self._line_up(kept)
             self._nudge(kept)
-            return Entered(job.id, JobState.QUEUED, new=True)
+            return Entered(job.id, JobState.QUEUED, True, kept.job.lane, position=self._position(kept))
         new = kept.state in {JobState.FAILED, JobState.CANCELLED}
         if new:
             kept.job = job
@@ -155,8 +155,8 @@ class FakeLedger:
         if batch and batch not in kept.batches and len(kept.batches) < MOST_BATCHES:
             kept.batches.append(batch)
         if new or kept.room is None:
-            return Entered(job.id, kept.state, new=new)
-        return Entered(job.id, kept.state, False, kept.room.chat_id, kept.room.share_link)
+            return Entered(job.id, kept.state, new, kept.job.lane, position=self._position(kept))
+        return Entered(job.id, kept.state, False, kept.job.lane, kept.room.chat_id, kept.room.share_link)
 
     # --- workers ---
 
@@ -186,7 +186,7 @@ class FakeLedger:
         kept = self._held(claim)
         if kept is None:
             return False
-        kept.attempts, kept.began, kept.sent = claim.attempt, True, sent
+        kept.attempts, kept.began, kept.sent = claim.attempt, self._clock(), sent
         return True
 
     def has_room(self, claim: Claim, state: JobState, room: WarRoom, request_id: str) -> bool:
@@ -335,7 +335,7 @@ class FakeLedger:
             hint=kept.hint,
             status=kept.status,
             worker=kept.worker,
-            began=kept.began,
+            began_at=_seconds(kept.began),
             look_first=kept.look,
         )
 
@@ -352,7 +352,7 @@ class FakeLedger:
         if kept is None:
             return None
         waits = kept.state in {JobState.QUEUED, JobState.RETRYING}
-        if waits or (kept.state is JobState.OPENING and not kept.began):
+        if waits or (kept.state is JobState.OPENING and kept.began is None):
             self._finish(kept, JobState.CANCELLED)
             kept.token = None
         return kept.state
@@ -401,6 +401,9 @@ class FakeLedger:
         """The jobs in line by lane: those that are queued, by their turn."""
         queued = sorted((k.turn, id_) for id_, k in self._jobs.items() if k.state is JobState.QUEUED)
         return {lane: [id_ for _, id_ in queued if self._jobs[id_].job.lane is lane] for lane in Lane}
+
+    def _position(self, kept: _Kept) -> int | None:
+        return self.lines[kept.job.lane].index(kept.job.id) if kept.state is JobState.QUEUED else None
 
     def _line_up(self, kept: _Kept) -> None:
         lane, row = kept.job.lane, kept.batches[0] if kept.batches else ""

@@ -28,7 +28,7 @@ from worker.ledger_fields import (
     stray_of,
 )
 from worker.messages import nudge, queue_name
-from worker.records import Claim
+from worker.records import Claim, Standing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -103,8 +103,8 @@ class Ledger:
         for job in jobs:
             fields += (short_of(job.id), *request_of(job), nudge(job))
         reply = self._call("enqueue", *fields)
-        answers = zip(jobs, reply[::3], reply[1::3], reply[2::3], strict=True)
-        return [entered_of(job.id, status, chat, link) for job, status, chat, link in answers]
+        rows = (reply[at : at + 5] for at in range(0, len(reply), 5))
+        return [entered_of(job.id, *row) for job, row in zip(jobs, rows, strict=True)]
 
     # --- workers ---
 
@@ -238,6 +238,24 @@ class Ledger:
     def progress(self) -> Progress:
         """The account's jobs by state."""
         return progress_of(self._hash(f"{self._base}:counts"))
+
+    def standing(self) -> Standing:
+        """Who stands in the account's lines now."""
+
+        def read() -> object:
+            pipe = self._store.client.pipeline(transaction=False)
+            for line in ("line:urgent", "line:bulk", "retries"):
+                pipe.zcard(f"{self._base}:{line}")
+            pipe.hget(f"{self._base}:watch", "took")
+            return pipe.execute()
+
+        urgent, bulk, retrying, took_ms = cast("Any", self._store.held(read))
+        return Standing(urgent, bulk, retrying, int(took_ms) / 1000 if took_ms else None)
+
+    def position(self, job: WarRoomJob) -> int | None:
+        """How many jobs of its lane stand in front of a queued job; None if it does not wait in line."""
+        line = f"{self._base}:line:{job.lane}"
+        return cast("int | None", self._store.held(lambda: self._store.client.zrank(line, short_of(job.id))))
 
     def batch(self, name: str) -> Progress | None:
         """The batch's jobs by state; None if no such batch is known."""

@@ -44,10 +44,11 @@ def stray_of(account: str, reason: str, short: str, evidence: str, *request: str
     return Stray(Reason(reason), job_of(JobKey.parse(f"{account}.{short}"), *request), evidence)
 
 
-def entered_of(job_id: str, status: str, chat_id: str, share_link: str) -> Entered:
+def entered_of(job_id: str, status: str, chat_id: str, share_link: str, position: int | str, lane: str) -> Entered:
     """A row of the reply to `enqueue`."""
     state = JobState.QUEUED if status == NEW else JobState(status)
-    return Entered(job_id, state, status == NEW, chat_id, share_link)
+    place = position if isinstance(position, int) else None
+    return Entered(job_id, state, status == NEW, Lane(lane), chat_id, share_link, place)
 
 
 def fields_of_error(error: FlashdutyError) -> dict[str, str | int]:
@@ -75,7 +76,7 @@ def record_of(key: JobKey, stored: Mapping[str, str]) -> Record:
         batches=tuple(filter(None, batches.split(","))),
         attempts=int(stored.get("attempts", 0)),
         worker=stored.get("worker", ""),
-        began=stored.get("began") == "1",
+        began_at=_time(stored.get("began")),
         look_first=stored.get("look") == "1",
         created_at=int(stored["created"]) / 1000,
         updated_at=int(stored["updated"]) / 1000,

@@ -11,18 +11,47 @@ from worker.jobs import JobState
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from worker.jobs import WarRoom, WarRoomJob
+    from worker.jobs import Lane, WarRoom, WarRoomJob
 
 
 @dataclass(frozen=True, slots=True)
 class Entered:
-    """What the ledger said to an enqueue: `state` is the job's own, `new` whether this enqueue made it queued."""
+    """What the ledger said to an enqueue.
+
+    Args:
+        job_id: the job's id.
+        state: its own.
+        new: whether this enqueue made it queued.
+        lane: the line that it stands in, or stood in.
+        chat_id: its room, if it has one.
+        share_link: the link to it, if its IM gives links.
+        position: jobs of its lane in front of it; None if it does not wait in line.
+    """
 
     job_id: str
     state: JobState
     new: bool
+    lane: Lane
     chat_id: str = ""
     share_link: str = ""
+    position: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Who stands in an account's lines.
+
+    Args:
+        urgent: queued urgent jobs.
+        bulk: queued bulk jobs.
+        retrying: jobs that wait for another attempt.
+        took_s: how long an attempt takes lately, in seconds; None if none has ended well yet.
+    """
+
+    urgent: int
+    bulk: int
+    retrying: int
+    took_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +98,7 @@ class Record:
 
     Args:
         worker: who has it in hand; empty if nobody has.
-        began: whether an attempt is under way; a job in hand may still wait for its slot.
+        began_at: since when an attempt is under way; None if a job in hand still waits for its slot.
         look_first: whether an earlier call may have opened the room, so that the next attempt looks.
     """
 
@@ -89,7 +118,7 @@ class Record:
     hint: str
     status: int | None
     worker: str = ""
-    began: bool = False
+    began_at: float | None = None
     look_first: bool = False
 
 

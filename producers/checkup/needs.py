@@ -35,6 +35,7 @@ ZREM {retries} m
 ZRANGE {retries} 0 1
 ZSCORE {retries} m
 ZCARD {retries}
+ZRANK {retries} m
 ZRANGE {retries} 0 1 BYSCORE LIMIT 0 1 WITHSCORES
 ZREVRANGE {retries} 0 1
 ZRANGEBYSCORE {retries} -inf 1 LIMIT 0 1

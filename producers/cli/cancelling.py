@@ -78,7 +78,7 @@ def _cancel_one(desk: Desk, record: Record, *, dry_run: bool) -> Named:
 
 def foreseen(record: Record) -> JobState:
     """The state a cancel would leave the job in."""
-    called = record.state is JobState.OPENING and record.began
+    called = record.state is JobState.OPENING and record.began_at
     return record.state if record.state.finished or called else JobState.CANCELLED
 
 

@@ -159,6 +159,19 @@ def status_(
     return status(target, batch, account, json=json)
 
 
+@app.command("explain")
+def explain_(
+    target: Annotated[str, typer.Argument(metavar="JOB_ID|INCIDENT_ID", help="The job.")],
+    *,
+    account: Account = None,
+    json: Json = False,
+) -> int:
+    """Say in words what a job waits for, and when it is expected to be done."""
+    from producers.cli.explain import explain  # noqa: PLC0415
+
+    return explain(target, account, json=json)
+
+
 @app.command("watch")
 def watch_(
     *,

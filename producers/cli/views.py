@@ -94,7 +94,7 @@ def state_of(record: Record, now_s: float) -> str:
             return "queued" + (f" again after {tries}" if record.attempts else ", waits for its turn")
         case JobState.OPENING:
             waits = "in a worker's hands, waits for its slot" + (f" after {tries}" if record.attempts else "")
-            return f"opening, attempt {record.attempts}" if record.began else waits
+            return f"opening, attempt {record.attempts}" if record.began_at else waits
         case JobState.RETRYING:
             due = when(record.due_at, now_s) if record.due_at else "soon"
             return f"retrying after {tries}, next one {due}"

@@ -300,7 +300,9 @@ def test_an_opened_job_has_its_room(desk: Desk) -> None:
     desk.ledger.has_room(claim, S.OPENED, A_ROOM, "req")
     record = desk.record()
     assert (record.room, record.request_id, record.finished_at) == (A_ROOM, "req", STARTED_S + 2)
-    assert desk.ledger.enqueue([JOB]) == [Entered(JOB.id, S.OPENED, False, A_ROOM.chat_id, A_ROOM.share_link)]
+    assert desk.ledger.enqueue([JOB]) == [
+        Entered(JOB.id, S.OPENED, False, Lane.BULK, A_ROOM.chat_id, A_ROOM.share_link)
+    ]
 
 
 def test_a_room_without_a_link_is_a_room(desk: Desk) -> None:
@@ -461,7 +463,7 @@ def test_a_dead_letter_that_is_enqueued_again_starts_anew_but_still_looks_first(
     desk.ledger.failed(desk.claim(), TIMEOUT, "after 6 attempts")
     desk.clock.forward(9)
     job = a_job(member_ids=(5,), lane=Lane.URGENT)
-    assert desk.ledger.enqueue([job]) == [Entered(JOB.id, S.QUEUED, new=True)]
+    assert desk.ledger.enqueue([job]) == [Entered(JOB.id, S.QUEUED, True, job.lane, position=0)]
     record = desk.record()
     assert (record.job, record.attempts, record.code, record.message) == (job, 0, "", "")
     assert (record.finished_at, record.due_at, record.status, record.first_failed_at) == (None, None, None, None)
@@ -705,7 +707,7 @@ def test_a_cancelled_retry_that_may_have_a_room_looks_first_when_it_is_enqueued_
     desk.ledger.cancel([JOB.id])
     desk.clock.forward(60)
     assert desk.recover() == []
-    assert desk.ledger.enqueue([JOB]) == [Entered(JOB.id, S.QUEUED, new=True)]
+    assert desk.ledger.enqueue([JOB]) == [Entered(JOB.id, S.QUEUED, True, Lane.BULK, position=0)]
     claim = desk.claim()
     assert (claim.look_first, claim.attempt) == (True, 1)
 

@@ -82,12 +82,12 @@ def test_a_record_tells_a_call_under_way_and_an_unknown_outcome(ledger: Ledger) 
     held = claim(ledger, JOBS[0])
     waits = ledger.record(JOBS[0].id)
     assert waits is not None
-    assert (waits.state, waits.worker, waits.began, waits.look_first) == (JobState.OPENING, "w1", False, False)
+    assert (waits.state, waits.worker, waits.began_at, waits.look_first) == (JobState.OPENING, "w1", None, False)
     ledger.begin(held, sent=True)
     calls = ledger.record(JOBS[0].id)
     assert calls is not None
-    assert (calls.began, calls.attempts) == (True, 1)
+    assert (calls.began_at is not None, calls.attempts) == (True, 1)
     ledger.failed(held, OutcomeUnknown("no answer", code="Timeout"), "no answer")
     ended = ledger.record(JOBS[0].id)
     assert ended is not None
-    assert (ended.began, ended.worker, ended.look_first) == (False, "", True)
+    assert (ended.began_at, ended.worker, ended.look_first) == (None, "", True)

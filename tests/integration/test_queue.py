@@ -14,7 +14,8 @@ from sandbox.stack import embedded_redis
 from sandbox.valkey import Valkey
 from tests.desk import audit, id_of, ids, messages, some
 from tests.fakes import A_ROOM, a_job
-from worker.errors import InvalidJob, OutcomeUnknown, QueueUnavailable, SettingsError
+from worker.errors import AccountRefused, InvalidJob, OutcomeUnknown, QueueUnavailable, SettingsError
+from worker.health import Sign
 from worker.jobs import JobState, Lane, WarRoomJob
 from worker.records import Claim
 from worker.settings import Settings
@@ -112,13 +113,39 @@ def test_an_urgent_job_stands_in_front_of_bulk_and_behind_urgent_ones(queue: Job
     ]
     positions: list[int | None] = []
     queue.enqueue_many(jobs, on_receipt=lambda _, receipt: positions.append(receipt.position))
-    assert positions == [0, 1, 0, 1, 4]
+    assert positions == [2, 3, 0, 1, 4]
 
 
-def test_a_retry_stands_in_the_line_too(queue: JobQueue) -> None:
+def test_a_job_that_waits_already_is_told_its_place_and_time_too(queue: JobQueue) -> None:
+    queue.enqueue_many([a_job(1), a_job(2), a_job(3, lane=Lane.URGENT)])
+    receipt = queue.enqueue(a_job(2))
+    assert (receipt.status, receipt.position) == (Status.ALREADY_QUEUED, 2)
+    assert receipt.starts_at is not None
+    urgent = queue.enqueue(a_job(3))
+    assert (urgent.status, urgent.position) == (Status.ALREADY_QUEUED, 0), "it is urgent, whoever asks"
+
+
+def test_a_room_is_promised_as_late_as_attempts_took_lately(queue: JobQueue, store: RedisStore) -> None:
     queue.enqueue(a_job(1))
-    queue.ledger("acc").retry(claim(queue, a_job(1)), OutcomeUnknown("no", code="Timeout"), 60, look_first=True)
-    assert queue.enqueue(a_job(2)).position == 1
+    ledger = queue.ledger("acc")
+    mine = claim(queue, a_job(1))
+    ledger.begin(mine, sent=True)
+    began = store.client.hget("warrooms:{acc}:job:" + a_job(1).id.partition(".")[2], "began")
+    store.client.hset("warrooms:{acc}:job:" + a_job(1).id.partition(".")[2], "began", int(str(began)) - 7000)
+    ledger.has_room(mine, JobState.OPENED, A_ROOM, "r")
+    took_s = ledger.standing().took_s
+    assert took_s is not None
+    assert 7 <= took_s < 8
+    receipt = queue.enqueue(a_job(2))
+    assert receipt.starts_at is not None
+    assert receipt.done_by == receipt.starts_at + timedelta(seconds=took_s)
+
+
+def test_nobody_promises_a_time_while_the_account_is_suspended(queue: JobQueue) -> None:
+    queue.bucket("acc").report(Sign.REFUSED, 0, AccountRefused("no key", code="Unauthorized"))
+    receipt = queue.enqueue(a_job(1))
+    assert (receipt.status, receipt.position) == (Status.QUEUED, 0)
+    assert (receipt.starts_at, receipt.done_by) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -149,8 +176,9 @@ def test_a_second_enqueue_tells_what_was_there(queue: JobQueue, end: JobState, s
             ledger.has_room(mine, end, A_ROOM, "r")
     receipt = queue.enqueue(job)
     assert receipt.status is status
-    assert (receipt.position is None) is (status is not Status.QUEUED)
-    assert (receipt.starts_at is None) is (status is not Status.QUEUED)
+    waits = end in {JobState.QUEUED, JobState.FAILED, JobState.CANCELLED}
+    for told in (receipt.position, receipt.starts_at, receipt.done_by):
+        assert (told is not None) is waits
     link = (A_ROOM.chat_id, A_ROOM.share_link) if end.has_room else ("", "")
     assert (receipt.chat_id, receipt.share_link) == link
 
@@ -182,7 +210,7 @@ def test_one_call_may_hold_several_accounts_and_batches(queue: JobQueue, store: 
         ("slow", Status.QUEUED, 0),
         ("acc", Status.QUEUED, 1),
         ("slow", Status.QUEUED, 1),
-        ("acc", Status.ALREADY_QUEUED, None),
+        ("acc", Status.ALREADY_QUEUED, 0),
     ]
     assert nudges(store, "warrooms.slow") == [jobs[1].id, jobs[3].id]
     batch = queue.ledger("acc").batch("x")
@@ -216,8 +244,8 @@ def test_an_account_that_is_not_configured_queues_nothing_of_its_chunk(queue: Jo
 def test_a_tally_knows_when_the_last_one_starts() -> None:
     tally, early, late = Tally(), datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
     for at in (early, late, early, None):
-        tally.add(Receipt("a.b.1", Status.QUEUED, 0, at))
-    assert (tally.last_starts_at, tally.total) == (late, 4)
+        tally.add(Receipt("a.b.1", Status.QUEUED, 0, at, at))
+    assert (tally.last_starts_at, tally.done_by, tally.total) == (late, late, 4)
 
 
 def test_a_new_batch_name_is_valid_and_another_each_time() -> None:

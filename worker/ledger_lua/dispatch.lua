@@ -1,6 +1,6 @@
 -- Part 5 of 5: the commands, with what stands in ARGV[7 ...] and what they reply.
 --   enqueue    batch or '', then per job: id, lane, members '1,2', observers '1' or '', message
---              -> per job: status, chat_id, share_link      status: 'new' | the state the job was found in
+--              -> per job: status, chat_id, share_link, jobs of its lane in front or '', lane      status: 'new' | the state the job was found in
 --   claim      id, token, worker, batch, lane, members, observers (the message's own, for a job without a record)
 --              -> { 'claimed', id, attempts, look first 0/1, ms since it first went wrong, 403s, lane, members, observers, batches } | { the state }
 --   begin      id, token, number of this attempt, '1' if the creating call goes out now   -> 1 | 0 if the claim is lost

@@ -60,7 +60,7 @@ local function enqueue(batch)
   for at = 8, #ARGV, 5 do
     local id, lane, members, observers, message = unpack(ARGV, at, at + 4)
     local job = load(id)
-    local status, chat_id, share_link = 'new', '', ''
+    local status, chat_id, share_link, position = 'new', '', '', ''
     if not job then
       job = create(id, lane, members, observers, batch)
       line_up(job, id)
@@ -85,7 +85,12 @@ local function enqueue(batch)
       end
       join(job, id, batch)
     end
-    reply[#reply + 1], reply[#reply + 2], reply[#reply + 3] = status, chat_id, share_link
+    if job.state == 'queued' then
+      position = redis.call('ZRANK', LINE[job.lane], id) or ''
+    end
+    for _, part in ipairs({ status, chat_id, share_link, position, job.lane }) do
+      reply[#reply + 1] = part
+    end
   end
   return reply
 end
@@ -149,7 +154,7 @@ local function begin(id, token, attempt, sent)
   if not held(id, token) then
     return 0
   end
-  redis.call('HSET', key(id), 'attempts', attempt, 'began', '1', 'sent', sent)
+  redis.call('HSET', key(id), 'attempts', attempt, 'began', whole(now), 'sent', sent)
   return 1
 end
 

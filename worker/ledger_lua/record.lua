@@ -25,7 +25,7 @@
 --
 -- Record: state lane turn members observers batches attempts began look token worker sent created updated due first finished
 --         denials chat_id chat_name share_link request_id code message hint status        (times in ms)
---   began: the attempt under way is counted     sent: its creating call went out     first: when it first went wrong
+--   began: since when the attempt under way goes on; it is counted     sent: its creating call went out     first: when it first went wrong
 --   look:  a call of it may have opened a room, so the next attempt looks first     denials: how many 403s counted
 
 local base, command = KEYS[1], ARGV[1]
@@ -117,13 +117,13 @@ local function load(id)
     return nil
   end
   return { state = f[1], lane = f[2] or 'bulk', batches = f[3] or '', attempts = tonumber(f[4]) or 0,
-    began = f[5] == '1', look = f[6] == '1', token = f[7] or '', worker = f[8] or '', sent = f[9] == '1',
+    began = tonumber(f[5]), look = f[6] == '1', token = f[7] or '', worker = f[8] or '', sent = f[9] == '1',
     members = f[10] or '', observers = f[11] or '', chat_id = f[12] or '', share_link = f[13] or '',
     turn = tonumber(f[14]) or 0 }
 end
 
 local function create(id, lane, members, observers, batch)
-  local job = { state = 'queued', lane = lane, batches = batch, attempts = 0, began = false, look = false,
+  local job = { state = 'queued', lane = lane, batches = batch, attempts = 0, look = false,
     token = '', worker = '', sent = false, members = members, observers = observers, chat_id = '', share_link = '', turn = 0 }
   local fields = { 'state', 'queued', 'lane', lane, 'created', whole(now), 'updated', whole(now) }
   for name, value in pairs({ members = members, observers = observers, batches = batch }) do
@@ -216,6 +216,13 @@ local function hold(job, id, token, worker)
   redis.call('HSET', CLAIMS, token, id)
 end
 
+local function remember_how_long(job) -- an attempt takes, on average over the last few
+  if job.began and now >= job.began then
+    local was = tonumber(redis.call('HGET', WATCH, 'took')) or (now - job.began)
+    redis.call('HSET', WATCH, 'took', whole(0.9 * was + 0.1 * (now - job.began)))
+  end
+end
+
 local function finished(job, id, state, from) -- ARGV[from ...]: more fields of the record
   move(job, id, state)
   if #ARGV >= from then
@@ -229,6 +236,7 @@ local function finished(job, id, state, from) -- ARGV[from ...]: more fields of 
     redis.call('ZADD', FAILED, whole(now), id)
     redis.call('ZREMRANGEBYSCORE', FAILED, '-inf', whole(now - retention))
   elseif state ~= 'cancelled' then
+    remember_how_long(job)
     redis.call('HDEL', key(id), 'look', 'code', 'message', 'hint', 'status', 'first', 'denials')
   end
 end

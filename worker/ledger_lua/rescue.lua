@@ -3,6 +3,7 @@
 -- :watch  run    the run id of the server that wrote last; another one means a restart or a failover
 --         beat   the last heartbeat of any worker     since  when somebody began to watch without a break
 --         <lane>.reached   the highest turn that was taken       <lane>.turn  the last one given to a job of no batch
+--         took   ms that an attempt takes
 --         <lane>.missing, <lane>.since    so many messages at least are too few since then
 --
 -- A worker is dead when others have watched without a break for `dead_after` ms and it was silent all that time. Without
@@ -90,7 +91,7 @@ local function reconcile(worker, held_jobs)
       job = job or create(id, lane, members, observers, batch)
       if (job.state == 'queued' or job.state == 'retrying') and (sent == '1' or not known) then
         hold(job, id, token, worker)
-        redis.call('HSET', key(id), 'attempts', attempts, 'began', began, 'sent', sent, 'look', '1')
+        redis.call('HSET', key(id), 'attempts', attempts, 'began', began == '1' and whole(now) or '', 'sent', sent, 'look', '1')
       end
     end
   end

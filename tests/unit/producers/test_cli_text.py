@@ -94,7 +94,7 @@ def test_a_moment_for_machines_has_an_offset() -> None:
     [
         (record(), "queued, waits for its turn"),
         (record(attempts=2), "queued again after 2 attempts"),
-        (record(JobState.OPENING, attempts=1, began=True), "opening, attempt 1"),
+        (record(JobState.OPENING, attempts=1, began_at=1.0), "opening, attempt 1"),
         (record(JobState.OPENING), "in a worker's hands, waits for its slot"),
         (record(JobState.OPENING, attempts=2), "in a worker's hands, waits for its slot after 2 attempts"),
         (record(JobState.FOUND), "found: the incident had its room already"),

@@ -95,7 +95,7 @@ def test_show_says_everything() -> None:
             JobState.CANCELLED,
             "cancelled (it was retrying); unknown: a room may be there already; look for it in your IM",
         ),
-        (record(JobState.OPENING, began=True), JobState.OPENING, "is being opened: it cannot be taken back"),
+        (record(JobState.OPENING, began_at=1.0), JobState.OPENING, "is being opened: it cannot be taken back"),
         (record(JobState.OPENED, room=WarRoom(chat_id="oc_1")), JobState.OPENED, "too late, opened: room oc_1"),
         (record(), JobState.FOUND, "too late, found: its room is there"),
         (dead(), JobState.FAILED, f"give it up with: warrooms failed drop {JOB_ID}"),
@@ -113,7 +113,7 @@ def test_only_a_room_is_too_late() -> None:
 
 def test_a_dry_run_foresees_what_a_cancel_would_leave() -> None:
     assert foreseen(record(JobState.OPENING)) is JobState.CANCELLED
-    assert foreseen(record(JobState.OPENING, began=True)) is JobState.OPENING
+    assert foreseen(record(JobState.OPENING, began_at=1.0)) is JobState.OPENING
     assert foreseen(record(JobState.RETRYING)) is JobState.CANCELLED
     assert foreseen(dead()) is JobState.FAILED
 
@@ -121,7 +121,7 @@ def test_a_dry_run_foresees_what_a_cancel_would_leave() -> None:
 def test_a_batch_is_summed_up() -> None:
     done = Cancelled("b")
     done.finished.update({JobState.OPENED: 120, JobState.FAILED: 0})
-    called = record(JobState.OPENING, began=True)
+    called = record(JobState.OPENING, began_at=1.0)
     for before, now in (
         (record(), None),
         (record(batches=("b",)), JobState.CANCELLED),
@@ -143,7 +143,7 @@ def test_a_batch_is_summed_up() -> None:
 
 def test_a_job_that_was_being_called_and_is_cancelled_in_the_next_pass_counts_once() -> None:
     done = Cancelled("b")
-    done.add(record(JobState.OPENING, began=True), JobState.OPENING)
+    done.add(record(JobState.OPENING, began_at=1.0), JobState.OPENING)
     done.add(record(JobState.RETRYING), JobState.CANCELLED)
     assert (done.total, done.opening) == (1, set())
 

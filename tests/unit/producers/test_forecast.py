@@ -1,0 +1,107 @@
+"""When a job's turn comes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import pytest
+
+from producers.forecast import CALLS_OF_A_RETRY, USUAL_S, Forecast
+from worker.jobs import Lane
+from worker.rate_limit import plan_of
+from worker.records import Standing
+from worker.slots import Lines
+from worker.token_bucket import BucketLevel
+
+PLAN: Final = plan_of("50/second;1000/minute")
+MINUTE: Final = plan_of("1000/minute")
+INTERVAL_S: Final = PLAN.interval_us / 1e6
+AT: Final = datetime(2026, 11, 26, tzinfo=UTC)
+NOBODY: Final = Standing(urgent=0, bulk=0, retrying=0, took_s=None)
+EMPTY: Final = (0.0, 0.0)
+
+
+def forecast(standing: Standing = NOBODY, tokens: tuple[float, ...] = EMPTY, pause_s: float = 0.0) -> Forecast:
+    return Forecast(PLAN, BucketLevel(0.0, Lines(pause_s, pause_s, pause_s), tokens), standing, AT)
+
+
+def waits_s(forecast: Forecast, rank: int, lane: Lane = Lane.BULK) -> float:
+    starts_at = forecast.starts_at(lane, rank)
+    assert starts_at is not None
+    return (starts_at - AT).total_seconds()
+
+
+@pytest.mark.parametrize(
+    ("lane", "rank", "urgent", "bulk", "in_front"),
+    [
+        (Lane.BULK, 0, 0, 0, 0),
+        (Lane.BULK, 7, 0, 100, 7),
+        (Lane.BULK, 0, 3, 1, 3),
+        (Lane.BULK, 0, 100, 1, 9),  # a tenth is bulk's
+        (Lane.BULK, 4, 100, 50, 4 + 45),
+        (Lane.BULK, 50, 100, 60, 150),
+        (Lane.URGENT, 0, 1, 100, 0),
+        (Lane.URGENT, 8, 20, 100, 8),
+        (Lane.URGENT, 9, 20, 100, 10),
+        (Lane.URGENT, 90, 100, 100, 100),
+        (Lane.URGENT, 90, 100, 2, 92),
+    ],
+)
+def test_who_goes_first(lane: Lane, rank: int, urgent: int, bulk: int, in_front: int) -> None:
+    assert forecast(Standing(urgent, bulk, 0, None)).in_front(lane, rank) == in_front
+
+
+def test_what_stands_ready_goes_at_once_and_the_rest_at_the_steady_pace() -> None:
+    ready = MINUTE.limits[0].burst
+    told = replace(forecast(tokens=(float(ready),)), plan=MINUTE)
+    waits = [waits_s(told, rank) for rank in range(ready + 3)]
+    assert waits[:ready] == [0.0] * ready
+    assert waits[ready:] == pytest.approx([INTERVAL_S, 2 * INTERVAL_S, 3 * INTERVAL_S])
+
+
+def test_a_minutes_worth_takes_a_minute() -> None:
+    assert waits_s(forecast(), 999) == pytest.approx(1000 * INTERVAL_S)
+
+
+def test_the_narrowest_limit_decides_at_each_place() -> None:
+    """At first the second, which is empty; then the minute."""
+    level = (0.0, 4.0)
+    second, minute = (limit.interval_us / 1e6 for limit in PLAN.limits)
+    assert waits_s(forecast(tokens=level), 0) == pytest.approx(second)
+    assert waits_s(forecast(tokens=level), 99) == pytest.approx(96 * minute)
+
+
+def test_a_pause_is_waited_for_and_fills_the_bucket() -> None:
+    told = replace(forecast(tokens=(0.0,), pause_s=30), plan=MINUTE)
+    assert waits_s(told, 0) == 30
+    assert waits_s(told, MINUTE.limits[0].burst) == pytest.approx(30 + INTERVAL_S)
+
+
+def test_retries_go_first_as_far_as_they_are_due_before_and_cost_two_calls() -> None:
+    many = replace(NOBODY, retrying=100)
+    assert waits_s(forecast(many), 0) == pytest.approx(INTERVAL_S), "hardly one is due by then"
+    assert waits_s(forecast(many), 999) == pytest.approx((1000 + 100 * CALLS_OF_A_RETRY) * INTERVAL_S)
+    half = waits_s(forecast(many), 499)
+    assert half == pytest.approx((500 + 50 * CALLS_OF_A_RETRY) * INTERVAL_S, rel=0.02)
+
+
+def test_a_room_is_there_after_the_call() -> None:
+    for took_s, expected_s in ((None, USUAL_S), (0.4, 0.4)):
+        told = forecast(replace(NOBODY, took_s=took_s))
+        starts_at = told.starts_at(Lane.URGENT, 5)
+        assert starts_at is not None
+        assert told.done_by(Lane.URGENT, 5) == starts_at + timedelta(seconds=expected_s)
+
+
+def test_all_calls_that_wait_count_for_the_end() -> None:
+    told = forecast(Standing(urgent=10, bulk=80, retrying=5, took_s=0.5))
+    assert told.empty_in_s() == pytest.approx(100 * INTERVAL_S + 0.5)
+    assert forecast().empty_in_s() == 0
+
+
+def test_nobody_knows_while_the_account_is_not_called() -> None:
+    told = replace(forecast(Standing(1, 1, 1, None)), halted=True)
+    assert (told.starts_at(Lane.BULK, 0), told.done_by(Lane.BULK, 0), told.empty_in_s()) == (None, None, None)
+    assert told.in_front(Lane.BULK, 0) == 1
