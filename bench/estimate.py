@@ -37,7 +37,7 @@ def main() -> None:
         start_workers(stack, 3)
         drain_batch(queue, "warm")
         if options.cuts:
-            stack.control("faults", kind="cut", path=CREATE, share=options.cuts)
+            stack.fault(kind="cut", when="after", probability=options.cuts, endpoints=CREATE)
         promised: dict[str, Receipt] = {}
 
         def note(job: WarRoomJob, receipt: Receipt) -> None:
