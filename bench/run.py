@@ -199,6 +199,23 @@ PROMISES = (
         lambda r: "; ".join(f"{x['model']} {x['refusals']} of {x['arrivals']}" for x in r),
         lambda r: highest(r, "refusals") == 0 and len(r) == len({x["model"] for x in r}) == 5,
     ),
+    Promise(
+        "a batch of 10 behind a bulk batch of 10,000, real limits",
+        "done within 30 s",
+        "turns",
+        lambda r: f"worst {r[0]['worst_s']} s of {len(r[0]['took_s'])}, {r[0]['refusals']} refused",
+        lambda r: r[0]["worst_s"] <= 30 and r[0]["refusals"] == 0,
+    ),
+    Promise(
+        "the time a receipt promises against the truth, over a drain of 2,000 jobs",
+        "median error <= 5 %, worst <= 15 % of the wait",
+        "estimate",
+        lambda r: (
+            f"median {r[0]['median_error']:.1%}, worst {r[0]['worst_error']:.1%}; of the {r[0]['soon']} done within 5 s: "
+            f"at most {r[0]['soon_worst_s']} s off"
+        ),
+        lambda r: r[0]["median_error"] <= 0.05 and r[0]["worst_error"] <= 0.15 and r[0]["jobs"] >= 2000,
+    ),
 )
 SCRIPTS = tuple(dict.fromkeys(promise.script for promise in PROMISES))
 
