@@ -211,8 +211,8 @@ PROMISES = (
         "median error <= 5 %, worst <= 15 % of the wait",
         "estimate",
         lambda r: (
-            f"median {r[0]['median_error']:.1%}, worst {r[0]['worst_error']:.1%}; of the {r[0]['soon']} done within 5 s: "
-            f"at most {r[0]['soon_worst_s']} s off"
+            f"median {r[0]['median_error']:.1%}, worst {r[0]['worst_error']:.1%}; of the {r[0]['soon']} done "
+            f"within 5 s: at most {r[0]['soon_worst_s']} s off"
         ),
         lambda r: r[0]["median_error"] <= 0.05 and r[0]["worst_error"] <= 0.15 and r[0]["jobs"] >= 2000,
     ),
