@@ -71,18 +71,24 @@ class Explanation:
 
     def as_json(self) -> dict[str, object]:
         """For machines."""
-        starts_at, done_by = self.starts_at, self.done_by
         return {
             "job_id": self.record.job.id,
             "state": self.record.state.value,
             "lane": self.record.job.lane.value,
-            "in_front": self.in_front,
-            "starts_at": iso(starts_at.timestamp()) if starts_at else None,
-            "done_by": iso(done_by.timestamp()) if done_by else None,
+            **self.times_json(),
             "pause_s": round(self.forecast.level.lines.pause_s, 1),
             "workers_alive": self.crew.alive,
             "halted": self.halt.as_json() if self.halt else None,
             "waits_for": self.sentences(),
+        }
+
+    def times_json(self) -> dict[str, object]:
+        """Where it stands and when it is done, for machines; null where that is no question, or nobody knows."""
+        starts_at, done_by = self.starts_at, self.done_by
+        return {
+            "in_front": self.in_front,
+            "starts_at": iso(starts_at.timestamp()) if starts_at else None,
+            "done_by": iso(done_by.timestamp()) if done_by else None,
         }
 
     def _line(self) -> str:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from producers import console
 from producers.cli.bulk_input import BadLines, Lines, name_of, opened
-from producers.cli.bulk_summary import Outcome, dry_run_lines, summary_json, summary_lines
+from producers.cli.bulk_summary import Outcome, dry_run_lines, result_lines, summary_json, summary_lines
 from producers.cli.desks import check_batch, defaults
+from producers.cli.exits import Stopped
+from producers.cli.ticker import Ticker
 from worker.errors import QueueUnavailable
 from worker.jobs import Lane
 from worker.settings import Settings
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from producers.cli.exits import Exit
-    from producers.halts import Halt
     from producers.parsing import Defaults
     from producers.queue import JobQueue
     from producers.receipt import Receipt
@@ -66,6 +67,7 @@ def bulk(request: Request) -> Exit:
     Raises:
         BadInput: the file cannot be opened, or an option is wrong.
         SettingsError: a setting is wrong.
+        Stopped: Ctrl-C before anything was queued.
     """
     check_batch(request.batch)
     settings = Settings.load()
@@ -78,17 +80,28 @@ def bulk(request: Request) -> Exit:
         defaults(accounts, request.account, request.integration, lane),
         BadLines(verbose=request.verbose, keep=request.json),
     )
+    try:
+        _read(run)
+    except KeyboardInterrupt:
+        if run.outcome.batch:
+            raise
+        raise Stopped("stopped; nothing was queued") from None
+    _follow(run)
+    return _report(run)
+
+
+def _read(run: _Run) -> None:
+    """Checks the file, queues it, or both."""
+    request = run.request
     with opened(request.file, twice=request.strict and not request.dry_run) as stream:
         if request.dry_run or request.strict:
             _check(run, stream)
         if request.dry_run or (request.strict and run.outcome.is_bad):
             run.outcome.withheld = request.strict and not request.dry_run
-            return _report(run)
+            return
         if request.strict:
             stream.seek(0)
         _queue(run, stream)
-    _follow(run)
-    return _report(run)
 
 
 def _check(run: _Run, stream: BinaryIO) -> None:
@@ -118,7 +131,7 @@ def _queue(run: _Run, stream: BinaryIO) -> None:
         try:
             done = queue.enqueue_many(_told(lines, "lines queued"), batch=outcome.batch, on_receipt=count)
             outcome.tally.on_disk = done.on_disk
-            outcome.halts = _halts(queue, used)
+            _look_at_accounts(queue, used, outcome)
         except QueueUnavailable as error:
             outcome.unreachable = str(error)
         except KeyboardInterrupt:
@@ -126,25 +139,23 @@ def _queue(run: _Run, stream: BinaryIO) -> None:
     outcome.bad, outcome.broken = run.bad.count, lines.broken
 
 
-def _halts(queue: JobQueue, accounts: Iterable[str]) -> list[Halt]:
+def _look_at_accounts(queue: JobQueue, names: Iterable[str], outcome: Outcome) -> None:
+    """Are they called, and does somebody work for them?"""
     from producers.cli.desks import Desk, halts_of  # noqa: PLC0415 - not for --dry-run
+    from producers.crew import Crew  # noqa: PLC0415
 
-    return halts_of(Desk(queue.accounts[name], queue.ledger(name), queue.bucket(name)) for name in sorted(accounts))
+    desks = [Desk(queue.accounts[name], queue.ledger(name), queue.bucket(name)) for name in sorted(names)]
+    outcome.halts = halts_of(desks)
+    outcome.crews = {desk.account.name: Crew(desk.ledger.workers()) for desk in desks}
 
 
 def _told(jobs: Iterable[WarRoomJob], what: str) -> Iterator[WarRoomJob]:
     """The jobs; on a terminal, a count that runs along once it takes longer than a moment."""
-    live = sys.stderr.isatty()
-    next_s = time.monotonic() + 1
-    shown = False
-    for index, job in enumerate(jobs):
-        if live and not index % 100 and time.monotonic() >= next_s:
-            sys.stderr.write(f"\r{index:,} {what} ")
-            sys.stderr.flush()
-            next_s, shown = time.monotonic() + 0.2, True
-        yield job
-    if shown:
-        sys.stderr.write("\r\x1b[K")
+    with Ticker() as ticker:
+        for index, job in enumerate(jobs):
+            if not index % 100:
+                ticker.show(f"{index:,} {what}")
+            yield job
 
 
 def _follow(run: _Run) -> None:
@@ -153,11 +164,12 @@ def _follow(run: _Run) -> None:
     if not request.wait or not outcome.tally.total or outcome.unreachable or outcome.interrupted:
         return
     from producers.cli.desks import Patience, failures, open_desks  # noqa: PLC0415
-    from producers.cli.exits import Stopped  # noqa: PLC0415
     from producers.cli.follow import Silent, display_on, follow  # noqa: PLC0415
 
     if not request.json:
-        console.remark(*summary_lines(outcome, request, time.time(), waited=False))
+        console.answer(*summary_lines(outcome, request, time.time()))
+        sys.stdout.flush()  # it belongs in front of the progress, wherever the two go
+        outcome.said = True
     try:
         desks = open_desks(None, hold=Patience(quiet=request.json))
         display = Silent() if request.json else display_on(sys.stderr, 5.0)
@@ -179,9 +191,9 @@ def _report(run: _Run) -> Exit:
     elif request.dry_run:
         console.answer(*dry_run_lines(outcome, run.accounts))
     elif not outcome.withheld and outcome.batch and (outcome.tally.total or not outcome.trouble(name)):
-        console.answer(*summary_lines(outcome, request, time.time(), waited=outcome.view is not None))
-    if not request.json:
-        console.remark(*outcome.remarks())
+        summary = [] if outcome.said else summary_lines(outcome, request, time.time())
+        console.answer(*summary, *result_lines(outcome))
+    console.remark(*([] if request.json else outcome.remarks()), *outcome.alone())
     for sentence in outcome.trouble(name):
         console.complain(sentence)
     return outcome.exit

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from producers import console
 from producers.cli.desks import Desk, batch_progress, failures, halt_of, known_batch, open_desks
 from producers.cli.exits import BadInput, Exit
+from producers.cli.explain import explanation_of
 from producers.cli.lookup import find
 from producers.cli.overview import (
     AccountView,
@@ -50,11 +51,14 @@ def status(target: str | None, batch: str | None, account: str | None, *, json: 
 
 
 def _job(target: str, account: str | None, *, json: bool) -> Exit:
-    _, record = find(target, open_desks(account))
+    desk, record = find(target, open_desks(account))
+    told = explanation_of(desk, record)
     if json:
-        console.answer_json(record_json(record))
+        console.answer_json(record_json(record) | told.times_json())
     else:
         console.answer(*record_lines(record, time.time()))
+        if not record.state.finished:
+            console.answer(*(f"  {'waits':<9}{sentence}" for sentence in told.sentences()))
     return Exit.JOBS_FAILED if record.state is JobState.FAILED else Exit.DONE
 
 

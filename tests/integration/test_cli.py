@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 
 
 def test_open_queues_an_urgent_job_then_says_that_it_is_known_then_links_its_room(run: Run, ledger: Ledger) -> None:
+    ledger.beat("celery@a")
     first, second = run("open", ID.upper()), run("open", ID)
     assert (first.returncode, second.returncode) == (0, 0)
     assert first.stdout.startswith(f"queued (urgent): {JOB}, next in line, expected to start ")
-    assert second.stdout == f"already queued (urgent): {JOB}, waits for its turn\n"
+    assert first.stderr == ""
+    assert second.stdout.startswith(f"already queued (urgent): {JOB}, next in line, expected to start ")
     opens(ledger, JOB, name="\x1b[31mred")
     assert run("open", ID).stdout == "already open: https://im.example/1\n"
     shown = run("status", ID)
@@ -80,6 +82,21 @@ def test_strict_bulk_from_a_pipe_queues_all_or_nothing(run: Run, ledger: Ledger)
     assert ledger.progress().total == 2
 
 
+@pytest.mark.parametrize("how", ["--strict", "--dry-run"])
+def test_ctrl_c_before_anything_is_queued_says_so(run: Run, ledger: Ledger, env: dict[str, str], how: str) -> None:
+    assert callable(run)
+    pipe = subprocess.PIPE
+    with subprocess.Popen([WARROOMS, "bulk", "-", how], stdin=pipe, stdout=pipe, stderr=pipe, env=env) as checking:
+        assert checking.stdin is not None
+        checking.stdin.write(ids(20_000).encode())  # more than a pipe holds: when it is through, somebody reads
+        checking.stdin.flush()
+        checking.send_signal(signal.SIGINT)
+        out, err = checking.communicate(timeout=10)
+    assert (checking.returncode, out) == (130, b"")
+    assert err.decode().endswith("warrooms: stopped; nothing was queued\n")
+    assert ledger.progress().total == 0
+
+
 def test_only_twenty_bad_lines_are_shown_unless_all_are_asked_for(run: Run) -> None:
     bad = ids(1) + "x\x1b]0;evil\x07\n" * 30
     few, every = run("bulk", "-", "--dry-run", stdin=bad), run("bulk", "-", "--dry-run", "--verbose", stdin=bad)
@@ -97,11 +114,19 @@ def test_a_dry_run_needs_no_redis(run: Run, env: dict[str, str]) -> None:
     assert "about 1 min at" in done.stdout
 
 
-def test_what_came_before_a_binary_line_is_queued_and_said(run: Run, ledger: Ledger) -> None:
-    done = run("bulk", "-", stdin=ids(2).encode() + b"\x7fELF\0\0\n")
+def test_what_came_before_a_binary_part_is_queued_and_what_was_not_read_is_said(run: Run, ledger: Ledger) -> None:
+    done = run("bulk", "-", stdin=ids(2).encode() + b"\x7fELF\0\0\n" * 9)
     assert done.returncode == 2
-    assert "what came before is queued (2 jobs)" in done.stderr
+    assert "standard input: line 5: has a NUL byte" in done.stderr
+    assert "the rest was not read; what came before is queued (2 jobs)" in done.stderr
     assert ledger.progress().total == 2
+
+
+def test_a_stray_nul_byte_costs_its_line_only(run: Run, ledger: Ledger) -> None:
+    done = run("bulk", "-", stdin=ids(2) + "\0\n" + f"{3:024x}\n")
+    assert done.returncode == 2
+    assert "line 3: has a NUL byte at position 1" in done.stderr
+    assert ledger.progress().total == 3
 
 
 def test_a_reader_of_errors_that_goes_away_does_not_stop_the_queueing(
@@ -130,6 +155,9 @@ def test_bulk_waits_for_its_batch_and_reports_failures(run: Run, ledger: Ledger)
     status = run("status", "--batch", "b", "--json")
     assert status.returncode == 1
     assert one_object(status)["failed_jobs"][0]["job_id"] == job(2)
+    plain = run("bulk", "-", "--wait", "--batch", "c", stdin=f"{1:024x}\n{3:024x}\n")
+    assert plain.stdout == "batch c: 0 queued, 2 already open\nfinished: 2 opened\n", "each line once"
+    assert plain.stderr == "2 of 2 done\n"
     again = run("bulk", "-", "--wait", "--json", stdin=f"{1:024x}\n{3:024x}\n")
     assert again.returncode == 0
     assert one_object(again)["result"] == {"opened": 2, "found": 0, "failed": 0, "cancelled": 0}

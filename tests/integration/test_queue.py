@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from producers.queue import CHUNK, JobQueue, new_batch_name
+from producers.queue import CHUNK, JobQueue, new_batch_name, outlook
 from producers.receipt import Receipt, Status, Tally
 from sandbox.stack import embedded_redis
 from sandbox.valkey import Valkey
@@ -125,6 +125,14 @@ def test_a_job_that_waits_already_is_told_its_place_and_time_too(queue: JobQueue
     assert (urgent.status, urgent.position) == (Status.ALREADY_QUEUED, 0), "it is urgent, whoever asks"
 
 
+def test_what_is_no_job_is_refused_with_the_way_to_make_one(queue: JobQueue) -> None:
+    fields: Any = {"incident_id": "a" * 24, "integration_id": 7}
+    for refused in (lambda: queue.enqueue_many([a_job(), fields]), lambda: queue.enqueue(fields)):
+        with pytest.raises(InvalidJob, match="a job must be a WarRoomJob, got a dict; make one with"):
+            refused()
+    assert queue.ledger("acc").progress().total == 0
+
+
 def test_a_room_is_promised_as_late_as_attempts_took_lately(queue: JobQueue, store: RedisStore) -> None:
     queue.enqueue(a_job(1))
     ledger = queue.ledger("acc")
@@ -136,9 +144,7 @@ def test_a_room_is_promised_as_late_as_attempts_took_lately(queue: JobQueue, sto
     took_s = ledger.standing().took_s
     assert took_s is not None
     assert 7 <= took_s < 8
-    receipt = queue.enqueue(a_job(2))
-    assert receipt.starts_at is not None
-    assert receipt.done_by == receipt.starts_at + timedelta(seconds=took_s)
+    assert outlook(queue.accounts["acc"], ledger, queue.bucket("acc")).took_s == took_s
 
 
 def test_nobody_promises_a_time_while_the_account_is_suspended(queue: JobQueue) -> None:
