@@ -177,6 +177,11 @@ def iso(moment_s: float | None) -> str | None:
     return None if moment_s is None else local(moment_s).isoformat(timespec="milliseconds")
 
 
+def starts(moment_s: float, now_s: float) -> str:
+    """An expectation for people; what was expected for a moment that has passed is expected now."""
+    return f"expected to start {when(max(moment_s, now_s), now_s)}"
+
+
 def when(moment_s: float, now_s: float) -> str:
     """A moment for people: local time with offset, and how far away it is."""
     away_s = moment_s - now_s

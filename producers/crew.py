@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 SILENT_S: Final = 10.0
 """A worker beats every two seconds; one that was silent for so long is not alive."""
 
-START: Final = "start one with: celery -A worker worker"
+START: Final = "start one with: celery -A worker worker --without-gossip --without-mingle"
+"""Without gossip, which logs a traceback whenever Redis goes away; nobody needs it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +32,20 @@ class Crew:
         """How many live, and what that means for the jobs that wait."""
         if self.alive:
             return f"{self.alive} alive"
-        heard = ""
-        if self.beats:
-            name, beat_s = min(self.beats.items(), key=lambda beat: beat[1])
-            heard = f" (last heard {duration(beat_s)} ago: {name})"
         if not waiting:
-            return f"none alive{heard}"
+            return f"none alive{self._last_heard()}"
         wait = "waits" if waiting == 1 else "wait"
-        return f"NONE ALIVE, and {many(waiting, 'job')} {wait}: {START}{heard}"
+        return f"NONE ALIVE, and {many(waiting, 'job')} {wait}: {START}{self._last_heard()}"
+
+    def sentence(self, account: str) -> str:
+        """That nobody works for the account, in one sentence; empty if somebody does."""
+        return "" if self.alive else f"account {account} waits: no worker is alive{self._last_heard()}; {START}"
+
+    def _last_heard(self) -> str:
+        if not self.beats:
+            return ""
+        name, beat_s = min(self.beats.items(), key=lambda beat: beat[1])
+        return f" (last heard {duration(beat_s)} ago: {name})"
 
     def as_json(self) -> list[dict[str, object]]:
         """For machines, those heard last first."""

@@ -20,6 +20,12 @@ WINDOW_S: Final = 10.0
 SHORTEST_S: Final = 1.0
 """Over less than this no speed is measured."""
 
+SETTLED_S: Final = 60.0
+"""After so long a flow without an obstacle its speed is believed, however slow, and measured over as long."""
+
+FEW_JOBS: Final = 10
+"""Before that, what fewer finished jobs say about the speed is chance."""
+
 STALLED_S: Final = 15.0
 """Queued jobs that nobody takes for so long (and three slots) mean that probably no worker runs."""
 
@@ -83,7 +89,7 @@ class View:
     failed: int
     cancelled: int
     speed_per_s: float | None
-    left_s: float
+    left_s: float | None
     stalled_s: float | None
 
     @property
@@ -107,7 +113,7 @@ class View:
             "retrying": now.retrying,
             "speed_per_minute": None if self.speed_per_s is None else round(self.speed_per_s * 60, 1),
             "limit_per_minute": round(now.allowed_per_s * 60, 1),
-            "left_s": None if now.halts else round(self.left_s, 1),
+            "left_s": None if self.left_s is None else round(self.left_s, 1),
             "pause_s": round(now.pause_s, 1),
             "halts": [halt.as_json() for halt in now.halts],
             "workers_alive": now.alive,
@@ -127,20 +133,23 @@ class Watch:
         self._since = since or Sample(0.0)
         self._recent: deque[Sample] = deque()
         self._moved_at_s: float | None = None
+        self._flows_since_s = 0.0
 
     def see(self, sample: Sample) -> View:
         """Takes the next sample and says what it means."""
-        if not self._recent or _moved(self._recent[-1], sample):
+        before = self._recent[-1] if self._recent else None
+        if before is None or _moved(before, sample):
             self._moved_at_s = sample.at_s
+        if before is None or _obstructed(sample) or sample.at_s - before.at_s > WINDOW_S:
+            self._flows_since_s = sample.at_s
         self._recent.append(sample)
-        while sample.at_s - self._recent[0].at_s > WINDOW_S:
+        while sample.at_s - self._recent[0].at_s > SETTLED_S:
             self._recent.popleft()
         since = self._since
         # A dead letter that is replayed leaves its count: no difference goes below zero.
         opened, found = max(0, sample.opened - since.opened), max(0, sample.found - since.found)
         failed, cancelled = max(0, sample.failed - since.failed), max(0, sample.cancelled - since.cancelled)
         done = opened + found + failed + cancelled
-        speed_per_s = speed(self._recent)
         return View(
             sample=sample,
             total=done + sample.waiting,
@@ -149,10 +158,25 @@ class Watch:
             found=found,
             failed=failed,
             cancelled=cancelled,
-            speed_per_s=speed_per_s,
-            left_s=time_left_s(sample, speed_per_s),
+            speed_per_s=speed(self._last(WINDOW_S)),
+            left_s=time_left_s(sample, self._believed_per_s(sample)),
             stalled_s=self._stalled_s(sample),
         )
+
+    def _last(self, seconds: float) -> list[Sample]:
+        return [each for each in self._recent if self._recent[-1].at_s - each.at_s <= seconds]
+
+    def _believed_per_s(self, sample: Sample) -> float | None:
+        """The measured speed if it tells how it will go on; None if not, as right after a start."""
+        flows_s = sample.at_s - self._flows_since_s
+        if flows_s >= SETTLED_S:
+            return speed(self._last(SETTLED_S))
+        lately = self._last(WINDOW_S)
+        speed_per_s = speed(lately)
+        few = sample.finished - lately[0].finished < FEW_JOBS
+        if speed_per_s is None or flows_s < WINDOW_S or few or speed_per_s < sample.rate_per_s / 2:
+            return None
+        return speed_per_s
 
     def _stalled_s(self, sample: Sample) -> float | None:
         in_hands = sample.opening and sample.alive != 0  # nobody works on what a dead worker holds
@@ -160,6 +184,11 @@ class Watch:
             return None
         idle_s = sample.at_s - self._moved_at_s
         return idle_s if idle_s >= max(STALLED_S, 3 / sample.rate_per_s) else None
+
+
+def _obstructed(sample: Sample) -> bool:
+    """Whether something keeps the jobs from being called that will pass: what is measured now says nothing of later."""
+    return sample.alive == 0 or sample.pause_s > 0 or bool(sample.halts)
 
 
 def _moved(before: Sample, now: Sample) -> bool:
@@ -180,14 +209,16 @@ def speed(samples: Sequence[Sample]) -> float | None:
     return max(0.0, (last.finished - first.finished) / (last.at_s - first.at_s))
 
 
-def time_left_s(sample: Sample, speed_per_s: float | None) -> float:
-    """When the last watched job should be finished, in seconds from the sample.
+def time_left_s(sample: Sample, speed_per_s: float | None) -> float | None:
+    """When the last watched job should be finished, in seconds from the sample; None if nobody can say.
 
     By the measured speed where there is one; else by the accounts' speed and everything in their lines, which is
     the longest it can take without retries. A pause comes on top.
     """
     if not sample.waiting:
         return 0.0
+    if sample.halts or sample.alive == 0:
+        return None
     if speed_per_s and not sample.pause_s:
         return sample.waiting / speed_per_s
     return sample.pause_s + max(sample.waiting, sample.line) / sample.rate_per_s
@@ -208,7 +239,7 @@ def line(view: View) -> str:
     if not view.finished:
         if view.speed_per_s is not None:
             parts.append(f"{per_minute(view.speed_per_s)} of {per_minute(now.allowed_per_s)}")
-        parts += [] if now.halts else [f"{about(view.left_s)} left"]
+        parts += [] if view.left_s is None else [f"{about(view.left_s)} left"]
         parts += _obstacles(view)
     return ", ".join(parts)
 

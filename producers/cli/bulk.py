@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from producers import console
 from producers.cli.bulk_input import BadLines, Lines, name_of, opened
-from producers.cli.bulk_summary import Outcome, dry_run_lines, summary_json, summary_lines
+from producers.cli.bulk_summary import Outcome, dry_run_lines, result_lines, summary_json, summary_lines
 from producers.cli.desks import check_batch, defaults
 from worker.errors import QueueUnavailable
 from worker.jobs import Lane
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from producers.cli.exits import Exit
-    from producers.halts import Halt
     from producers.parsing import Defaults
     from producers.queue import JobQueue
     from producers.receipt import Receipt
@@ -118,7 +117,7 @@ def _queue(run: _Run, stream: BinaryIO) -> None:
         try:
             done = queue.enqueue_many(_told(lines, "lines queued"), batch=outcome.batch, on_receipt=count)
             outcome.tally.on_disk = done.on_disk
-            outcome.halts = _halts(queue, used)
+            _look_at_accounts(queue, used, outcome)
         except QueueUnavailable as error:
             outcome.unreachable = str(error)
         except KeyboardInterrupt:
@@ -126,10 +125,14 @@ def _queue(run: _Run, stream: BinaryIO) -> None:
     outcome.bad, outcome.broken = run.bad.count, lines.broken
 
 
-def _halts(queue: JobQueue, accounts: Iterable[str]) -> list[Halt]:
+def _look_at_accounts(queue: JobQueue, names: Iterable[str], outcome: Outcome) -> None:
+    """Are they called, and does somebody work for them?"""
     from producers.cli.desks import Desk, halts_of  # noqa: PLC0415 - not for --dry-run
+    from producers.crew import Crew  # noqa: PLC0415
 
-    return halts_of(Desk(queue.accounts[name], queue.ledger(name), queue.bucket(name)) for name in sorted(accounts))
+    desks = [Desk(queue.accounts[name], queue.ledger(name), queue.bucket(name)) for name in sorted(names)]
+    outcome.halts = halts_of(desks)
+    outcome.crews = {desk.account.name: Crew(desk.ledger.workers()) for desk in desks}
 
 
 def _told(jobs: Iterable[WarRoomJob], what: str) -> Iterator[WarRoomJob]:
@@ -157,7 +160,9 @@ def _follow(run: _Run) -> None:
     from producers.cli.follow import Silent, display_on, follow  # noqa: PLC0415
 
     if not request.json:
-        console.remark(*summary_lines(outcome, request, time.time(), waited=False))
+        console.answer(*summary_lines(outcome, request, time.time()))
+        sys.stdout.flush()  # it belongs in front of the progress, wherever the two go
+        outcome.said = True
     try:
         desks = open_desks(None, hold=Patience(quiet=request.json))
         display = Silent() if request.json else display_on(sys.stderr, 5.0)
@@ -179,9 +184,9 @@ def _report(run: _Run) -> Exit:
     elif request.dry_run:
         console.answer(*dry_run_lines(outcome, run.accounts))
     elif not outcome.withheld and outcome.batch and (outcome.tally.total or not outcome.trouble(name)):
-        console.answer(*summary_lines(outcome, request, time.time(), waited=outcome.view is not None))
-    if not request.json:
-        console.remark(*outcome.remarks())
+        summary = [] if outcome.said else summary_lines(outcome, request, time.time())
+        console.answer(*summary, *result_lines(outcome))
+    console.remark(*([] if request.json else outcome.remarks()), *outcome.alone())
     for sentence in outcome.trouble(name):
         console.complain(sentence)
     return outcome.exit

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from producers.cli.exits import Exit
 from producers.cli.views import failure_lines, record_json
-from producers.console import about, iso, many, number, when
+from producers.console import about, iso, many, number, starts
 from producers.receipt import Status, Tally
 from producers.watching import result
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from producers.cli.bulk import Request
+    from producers.crew import Crew
     from producers.halts import Halt
     from producers.watching import View
     from worker.records import Record
@@ -37,6 +38,8 @@ class Outcome:
         stopped: what Ctrl-C while waiting left behind.
         withheld: nothing was queued because of --strict.
         halts: accounts of these jobs that are down or suspended.
+        crews: who works for the accounts of these jobs.
+        said: whether the counts and the time were said before the wait.
         view: how the batch ended, if that was waited for.
         failures: its last dead letters.
     """
@@ -52,6 +55,8 @@ class Outcome:
     stopped: str | None = None
     withheld: bool = False
     halts: list[Halt] = field(default_factory=list)
+    crews: dict[str, Crew] = field(default_factory=dict)
+    said: bool = False
     view: View | None = None
     failures: list[Record] = field(default_factory=list)
 
@@ -70,6 +75,12 @@ class Outcome:
         if self.is_bad:
             return Exit.BAD_INPUT
         return Exit.JOBS_FAILED if self.view is not None and self.view.failed else Exit.DONE
+
+    def alone(self) -> list[str]:
+        """The accounts that no worker works for, a sentence each, if there is something to do for them."""
+        if self.view is not None or self.tally.total <= self.tally.by_status[Status.ALREADY_OPEN]:
+            return []
+        return [sentence for name, crew in self.crews.items() if (sentence := crew.sentence(name))]
 
     def remarks(self) -> list[str]:
         """What a person should know of jobs that were queued, a sentence each."""
@@ -109,8 +120,8 @@ class Outcome:
         return f"{text}; the others were queued: correct it and run it again, nothing doubles"
 
 
-def summary_lines(outcome: Outcome, request: Request, now_s: float, *, waited: bool) -> list[str]:
-    """The summary for people."""
+def summary_lines(outcome: Outcome, request: Request, now_s: float) -> list[str]:
+    """What was queued, for people."""
     by = outcome.tally.by_status
     counts = [f"{number(by[Status.QUEUED])} queued"]
     counts += [f"{number(by[status])} {status}" for status in Status if status is not Status.QUEUED and by[status]]
@@ -120,13 +131,16 @@ def summary_lines(outcome: Outcome, request: Request, now_s: float, *, waited: b
         lines.append(
             f"{many(outcome.other_batch, 'line')} named another batch; this command counts all under {outcome.batch}"
         )
-    if outcome.view is not None and waited:
-        return [*lines, result(outcome.view), *failure_lines(outcome.failures)]
-    if outcome.tally.last_starts_at is not None and not outcome.halts:
-        lines.append(f"the last one is expected to start {when(outcome.tally.last_starts_at.timestamp(), now_s)}")
+    if outcome.tally.last_starts_at is not None and not outcome.halts and not outcome.alone():
+        lines.append(f"the last one is {starts(outcome.tally.last_starts_at.timestamp(), now_s)}")
     if not request.wait and outcome.tally.total > by[Status.ALREADY_OPEN]:
         lines.append(f"follow them with: warrooms watch --batch {outcome.batch}")
     return lines
+
+
+def result_lines(outcome: Outcome) -> list[str]:
+    """How the batch ended, for people; nothing if nobody waited for that."""
+    return [] if outcome.view is None else [result(outcome.view), *failure_lines(outcome.failures)]
 
 
 def dry_run_lines(outcome: Outcome, accounts: Mapping[str, Account]) -> list[str]:
@@ -155,6 +169,7 @@ def summary_json(outcome: Outcome, request: Request, accounts: Mapping[str, Acco
         "takes_s": {name: round(accounts[name].plan.drain_s(count), 1) for name, count in outcome.good.items()} or None,
         "on_disk": outcome.tally.on_disk,
         "halts": [halt.as_json() for halt in outcome.halts],
+        "workers_alive": {name: crew.alive for name, crew in outcome.crews.items()} or None,
         "error": outcome.broken or outcome.unreachable or outcome.stopped,
         "result": None
         if view is None

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import time
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from producers import console
 from producers.cli.desks import Desk, Patience, defaults, halt_of, open_desks
 from producers.cli.exits import BadInput, Exit, StillWaiting, Stopped
 from producers.cli.views import record_json, room_link, state_of, to_do
+from producers.crew import Crew
 from producers.parsing import parse_job
 from producers.queue import JobQueue
 from producers.receipt import Receipt, Status
@@ -52,19 +54,21 @@ def open_one(
         receipt = queue.enqueue(job)
         record = queue.ledger(job.account).record(job.id)
         halt = halt_of(Desk(accounts[job.account], queue.ledger(job.account), queue.bucket(job.account)))
+        crew = Crew(queue.ledger(job.account).workers())
+    line = partial(_receipt_line, job, receipt, record, _waits_for(halt, crew))
     if wait and not (record and record.state.finished):
         if not json:
-            console.remark(_receipt_line(job, receipt, record, halt))
+            console.remark(line())
         try:
             record = _finished(job, receipt, timeout_s, quiet=json)
         except KeyboardInterrupt:
             raise Stopped(f"stopped waiting; the job goes on: warrooms status {job.id}") from None
     if json:
-        console.answer_json(_receipt_json(receipt) | (record_json(record) if record else {}))
+        console.answer_json(_receipt_json(receipt, crew) | (record_json(record) if record else {}))
     elif not wait or record is None or record.state.finished:
-        console.answer(_record_line(record) if wait and record else _receipt_line(job, receipt, record, halt))
-    if halt is not None and not wait and not json and not (record and record.state.finished):
-        console.remark(halt.sentence())
+        console.answer(_record_line(record) if wait and record else line())
+    if not wait and not (record and record.state.finished):
+        console.remark(*([halt.sentence()] if halt and not json else []), *filter(None, [crew.sentence(job.account)]))
     if wait and record is not None and not record.state.finished:
         raise StillWaiting(
             f"the job is still {record.state.value} after {timeout_s:g} s and goes on; "
@@ -101,6 +105,7 @@ class _News:
         self._too_late_s = max(0.0, starts_in_s) + NOBODY_CAME_S
         self._told: object = None
         self._halted: object = None
+        self._lonely = False
         self._quiet = quiet
 
     def tell(self, record: Record, waited_s: float) -> None:
@@ -110,20 +115,27 @@ class _News:
         if self._told not in {None, news}:
             console.remark(f"{state_of(record, time.time())}{_because(record)}")
         self._told = news
-        if record.state is JobState.QUEUED and waited_s > self._too_late_s and self._halted is None:
-            console.remark(f"no worker has taken it for {console.duration(waited_s)}: is one running?")
+        if record.state is JobState.QUEUED and waited_s > self._too_late_s and not (self._halted or self._lonely):
+            console.remark(f"no worker has taken it for {console.duration(waited_s)}: see the logs of the workers")
             self._too_late_s = math.inf
 
     def tell_of_account(self, desk: Desk) -> None:
-        """Says once why the account is not called, and once that it is called again."""
+        """Says once why the account is not called or that nobody works for it, and once that this is over."""
         if self._quiet:
             return
+        name = desk.account.name
+        alone = Crew(desk.ledger.workers()).sentence(name)
+        if alone and not self._lonely:
+            console.remark(alone)
+        elif self._lonely and not alone:
+            console.remark(f"account {name} has a worker")
+        self._lonely = bool(alone)
         halt = halt_of(desk)
         halted = None if halt is None else (halt.trouble.level, halt.trouble.code)
         if halt is not None and halted != self._halted:
             console.remark(halt.sentence())
         elif halt is None and self._halted is not None:
-            console.remark(f"account {desk.account.name} is called again")
+            console.remark(f"account {name} is called again")
         self._halted = halted
 
 
@@ -131,7 +143,14 @@ def _because(record: Record) -> str:
     return f": {record.message}" if record.state is JobState.RETRYING and record.message else ""
 
 
-def _receipt_line(job: WarRoomJob, receipt: Receipt, record: Record | None, halt: Halt | None) -> str:
+def _waits_for(halt: Halt | None, crew: Crew) -> str:
+    """What has to happen before the job can start at all; empty if nothing."""
+    if halt is not None:
+        return "waits until its account is called again"
+    return "" if crew.alive else "waits for a worker"
+
+
+def _receipt_line(job: WarRoomJob, receipt: Receipt, record: Record | None, waits: str) -> str:
     if receipt.status is Status.ALREADY_OPEN:
         link = room_link(record) if record else receipt.share_link or receipt.chat_id
         return f"already open: {link}"
@@ -140,10 +159,8 @@ def _receipt_line(job: WarRoomJob, receipt: Receipt, record: Record | None, halt
         lane = record.job.lane.value if record else job.lane.value
         return f"{receipt.status.value} ({lane}): {receipt.job_id}, {state}"
     place = "next in line" if not receipt.position else f"{console.many(receipt.position, 'job')} in front"
-    starts = f"expected to start {console.when(receipt.starts_at.timestamp(), time.time())}"
-    if halt is not None:
-        starts = "waits until its account is called again"
-    return f"queued ({job.lane.value}): {receipt.job_id}, {place}, {starts}"
+    starts = console.starts(receipt.starts_at.timestamp(), time.time())
+    return f"queued ({job.lane.value}): {receipt.job_id}, {place}, {waits or starts}"
 
 
 def _record_line(record: Record) -> str:
@@ -154,10 +171,11 @@ def _record_line(record: Record) -> str:
     return f"{record.state.value}: {record.job.id}"
 
 
-def _receipt_json(receipt: Receipt) -> dict[str, object]:
+def _receipt_json(receipt: Receipt, crew: Crew) -> dict[str, object]:
     return {
         "job_id": receipt.job_id,
         "status": receipt.status.value,
         "position": receipt.position,
         "starts_at": None if receipt.starts_at is None else console.iso(receipt.starts_at.timestamp()),
+        "workers_alive": crew.alive,
     }

@@ -70,10 +70,15 @@ class AccountView:
         return min(max(0, self.progress.queued_urgent), self.queued)
 
     @property
-    def drain_s(self) -> float:
-        """The time until the line is empty, if nothing is added and nothing tried twice; in seconds."""
+    def drain_s(self) -> float | None:
+        """The time until the line is empty, if nothing is added and nothing tried twice; in seconds.
+
+        None if nobody can say: jobs wait, and the account is not called or no worker lives.
+        """
         if self.progress.waiting <= 0:
-            return 0.0
+            return None if self.halt else 0.0
+        if self.halt or (self.crew is not None and not self.crew.alive):
+            return None
         return self.level.next_slot_s + self.account.plan.drain_s(self.progress.waiting)
 
 
@@ -97,7 +102,7 @@ def account_json(view: AccountView) -> dict[str, object]:
         "trouble": None if view.halt is None else view.halt.as_json(),
         "workers_alive": None if view.crew is None else view.crew.alive,
         "workers": [] if view.crew is None else view.crew.as_json(),
-        "drain_s": None if view.halt else round(view.drain_s, 1),
+        "drain_s": None if view.drain_s is None else round(view.drain_s, 1),
         "batches": [batch_json(batch) for batch in view.batches],
         "failed_jobs": [record_json(record) for record in view.failures],
     }
@@ -119,7 +124,7 @@ def account_lines(view: AccountView, now_s: float) -> list[str]:
     ]
     if view.crew is not None:
         lines.append(f"  workers  {view.crew.text(view.progress.waiting)}")
-    if view.drain_s and not view.halt:
+    if view.drain_s:
         lines.append(f"  empty    in {about(view.drain_s)}")
     lines += [f"  {batch_line(batch, now_s)}" for batch in view.batches]
     if view.failures:

@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 
 
 def test_open_queues_an_urgent_job_then_says_that_it_is_known_then_links_its_room(run: Run, ledger: Ledger) -> None:
+    ledger.beat("celery@a")
     first, second = run("open", ID.upper()), run("open", ID)
     assert (first.returncode, second.returncode) == (0, 0)
     assert first.stdout.startswith(f"queued (urgent): {JOB}, next in line, expected to start ")
+    assert first.stderr == ""
     assert second.stdout == f"already queued (urgent): {JOB}, waits for its turn\n"
     opens(ledger, JOB, name="\x1b[31mred")
     assert run("open", ID).stdout == "already open: https://im.example/1\n"
@@ -130,6 +132,9 @@ def test_bulk_waits_for_its_batch_and_reports_failures(run: Run, ledger: Ledger)
     status = run("status", "--batch", "b", "--json")
     assert status.returncode == 1
     assert one_object(status)["failed_jobs"][0]["job_id"] == job(2)
+    plain = run("bulk", "-", "--wait", "--batch", "c", stdin=f"{1:024x}\n{3:024x}\n")
+    assert plain.stdout == "batch c: 0 queued, 2 already open\nfinished: 2 opened\n", "each line once"
+    assert plain.stderr == "2 of 2 done\n"
     again = run("bulk", "-", "--wait", "--json", stdin=f"{1:024x}\n{3:024x}\n")
     assert again.returncode == 0
     assert one_object(again)["result"] == {"opened": 2, "found": 0, "failed": 0, "cancelled": 0}

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.commands import ID, JOB, WARROOMS, calls, claim, ids, job, one_object
+from producers.crew import START
+from tests.commands import ID, JOB, WARROOMS, calls, claim, ids, job, one_object, opens
 from worker.errors import AccountRefused, OutcomeUnknown
 from worker.health import Level, Sign
 from worker.rate_limit import plan_of
@@ -73,14 +74,47 @@ def test_an_account_that_is_well_has_no_trouble(run: Run) -> None:
 def test_status_says_plainly_when_no_worker_lives(run: Run, ledger: Ledger, store: RedisStore) -> None:
     assert "workers  none alive\n" in run("status").stdout
     run("bulk", "-", stdin=ids(3))
-    assert "workers  NONE ALIVE, and 3 jobs wait: start one with: celery -A worker worker\n" in run("status").stdout
+    assert f"workers  NONE ALIVE, and 3 jobs wait: {START}\n" in run("status").stdout
+    assert "empty" not in run("status").stdout
+    assert one_object(run("status", "--json"))["accounts"][0]["drain_s"] is None
     ledger.beat("celery@a")
     ledger.beat("celery@b")
     store.client.zincrby("warrooms:{default}:workers", -60_000, "celery@b")
-    assert "workers  1 alive\n" in run("status").stdout
+    assert "workers  1 alive\n  empty    in less than 1 s\n" in run("status").stdout
     (account,) = one_object(run("status", "--json"))["accounts"]
     assert account["workers_alive"] == 1
     assert [(one["name"], one["alive"]) for one in account["workers"]] == [("celery@a", True), ("celery@b", False)]
+
+
+def test_open_and_bulk_say_that_no_worker_lives_and_promise_no_start(run: Run, ledger: Ledger) -> None:
+    alone = f"account default waits: no worker is alive; {START}\n"
+    opened, queued = run("open", ID), run("bulk", "-", stdin=ids(2))
+    assert (opened.returncode, queued.returncode) == (0, 0)
+    assert opened.stdout == f"queued (urgent): {JOB}, next in line, waits for a worker\n"
+    assert (opened.stderr, queued.stderr) == (alone, alone)
+    assert "expected to start" not in queued.stdout
+    for args, alive in ((("open", ID), 0), (("bulk", "-"), {"default": 0})):
+        done = run(*args, "--json", stdin=ids(2))
+        assert one_object(done)["workers_alive"] == alive
+        assert done.stderr == alone
+    ledger.beat("celery@a")
+    assert run("open", ID).stderr == ""
+    again = run("bulk", "-", stdin=ids(3))
+    assert "the last one is expected to start" in again.stdout
+    assert again.stderr == ""
+
+
+def test_open_that_waits_says_once_that_no_worker_lives(run: Run) -> None:
+    done = run("open", ID, "--timeout", "0.6")
+    assert done.returncode == 1
+    assert done.stderr.count("no worker is alive") == 1
+
+
+def test_what_is_open_already_needs_no_worker(run: Run, ledger: Ledger) -> None:
+    run("open", ID)
+    opens(ledger, JOB)
+    assert run("open", ID).stderr == ""
+    assert run("bulk", "-", stdin=ID).stderr == ""
 
 
 def test_status_of_a_job_names_the_worker_that_has_it_in_hand(run: Run, ledger: Ledger) -> None:
@@ -150,7 +184,7 @@ def test_resume_lifts_a_suspension_and_says_what_it_was(run: Run, bucket: TokenB
     assert done.stdout.splitlines() == [
         "account default is called again; it was suspended: Unauthorized (HTTP 401): the app key is not valid",
         "2 jobs that waited go on now; if the API still refuses it, the next call suspends it again and no job is lost",
-        "workers: NONE ALIVE, and 2 jobs wait: start one with: celery -A worker worker",
+        f"workers: NONE ALIVE, and 2 jobs wait: {START}",
     ]
     assert bucket.trouble() is None
     assert bucket.peek().lines.pause_s == 0

@@ -7,11 +7,11 @@ import pytest
 
 from producers import console
 from producers.cli.bulk import Request
-from producers.cli.bulk_summary import Outcome, dry_run_lines, summary_lines
+from producers.cli.bulk_summary import Outcome, dry_run_lines, result_lines, summary_lines
 from producers.cli.exits import Exit
 from producers.cli.overview import AccountView, BatchView, account_json, account_lines, batch_line
 from producers.cli.views import record_json, record_lines, room_link, state_of
-from producers.crew import Crew
+from producers.crew import START, Crew
 from producers.halts import Halt
 from producers.receipt import Receipt, Status
 from producers.watching import Sample, Watch
@@ -79,6 +79,12 @@ def test_a_moment_says_how_far_away_it_is() -> None:
     assert console.when(NOW_S + 90, NOW_S).endswith(" (in 1 min 30 s)")
     assert console.when(NOW_S - 90, NOW_S).endswith(" (1 min 30 s ago)")
     assert console.when(NOW_S, NOW_S).endswith(" (now)")
+
+
+def test_a_moment_that_has_passed_is_no_expectation() -> None:
+    assert console.starts(NOW_S + 90, NOW_S).endswith(" (in 1 min 30 s)")
+    assert console.starts(NOW_S - 1.2, NOW_S) == console.starts(NOW_S, NOW_S)
+    assert console.starts(NOW_S, NOW_S).endswith(" (now)")
 
 
 def test_a_moment_for_machines_has_an_offset() -> None:
@@ -191,7 +197,10 @@ def test_a_suspended_account_says_why_since_when_and_what_to_do_before_anything_
 def test_an_account_that_nobody_works_for_says_so() -> None:
     lonely = view_of(crew=Crew({"celery@a": 240.0}), queued=3)
     text = "\n".join(account_lines(lonely, NOW_S))
-    assert "workers  NONE ALIVE, and 3 jobs wait: start one with: celery -A worker worker" in text
+    assert f"workers  NONE ALIVE, and 3 jobs wait: {START}" in text
+    assert "empty" not in text
+    assert account_json(lonely)["drain_s"] is None
+    assert "empty    in about" in "\n".join(account_lines(view_of(crew=Crew({"celery@a": 1.0}), queued=3), NOW_S))
     assert "last heard 4 min ago: celery@a" in text
     value = account_json(view_of(crew=Crew({"celery@a": 240.0, "celery@b": 1.0})))
     assert value["workers_alive"] == 1
@@ -242,7 +251,7 @@ def test_the_gravest_exit_code_wins() -> None:
 def test_a_summary_says_what_was_done_and_how_to_follow() -> None:
     outcome = tallied(Status.QUEUED, Status.QUEUED, Status.ALREADY_OPEN)
     outcome.bad = 2
-    first, second, third = summary_lines(outcome, Request("f"), NOW_S, waited=False)
+    first, second, third = summary_lines(outcome, Request("f"), NOW_S)
     assert first == "batch b: 2 queued, 1 already open, 2 bad lines"
     assert second.endswith("(in 1 min 30 s)")
     assert third == "follow them with: warrooms watch --batch b"
@@ -251,7 +260,7 @@ def test_a_summary_says_what_was_done_and_how_to_follow() -> None:
 def test_a_batch_of_their_own_that_is_not_used_is_said() -> None:
     outcome = tallied(Status.QUEUED)
     outcome.other_batch = 1
-    lines = summary_lines(outcome, Request("f"), NOW_S, waited=False)
+    lines = summary_lines(outcome, Request("f"), NOW_S)
     assert "1 line named another batch; this command counts all under b" in lines
 
 
@@ -283,7 +292,25 @@ def test_jobs_that_are_not_on_disk_yet_are_said_and_so_is_an_account_that_is_not
     halted, unsure = outcome.remarks()
     assert halted.startswith("account default is suspended: Unauthorized (HTTP 401)")
     assert "has not confirmed yet" in unsure
-    assert not any("expected to start" in one for one in summary_lines(outcome, Request("f"), NOW_S, waited=False))
+    assert not any("expected to start" in one for one in summary_lines(outcome, Request("f"), NOW_S))
     outcome.tally.on_disk = None
     outcome.halts = []
     assert outcome.remarks() == []
+
+
+def test_accounts_that_nobody_works_for_are_said_and_no_time_is_promised() -> None:
+    outcome = tallied(Status.QUEUED)
+    outcome.crews = {"eu": Crew({"celery@a": 240.0}), "us": Crew({"celery@b": 1.0})}
+    (sentence,) = outcome.alone()
+    assert sentence == f"account eu waits: no worker is alive (last heard 4 min ago: celery@a); {START}"
+    assert not any("expected to start" in one for one in summary_lines(outcome, Request("f"), NOW_S))
+    nothing_to_do = tallied(Status.ALREADY_OPEN)
+    nothing_to_do.crews = outcome.crews
+    assert nothing_to_do.alone() == []
+
+
+def test_how_a_batch_ended_is_said_after_a_wait_only() -> None:
+    outcome = tallied(Status.QUEUED)
+    assert result_lines(outcome) == []
+    outcome.view = Watch().see(Sample(0.0, opened=1))
+    assert result_lines(outcome) == ["finished: 1 opened"]

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from producers.crew import START
 from producers.halts import Halt
 from producers.watching import Sample, View, Watch, line, per_minute, result, speed, time_left_s
 from tests.records import DOWN, UNAUTHORIZED
@@ -50,6 +52,47 @@ def test_without_a_speed_the_time_left_is_the_accounts_line_at_the_accounts_spee
 
 def test_with_a_speed_the_time_left_goes_by_it() -> None:
     assert time_left_s(sample(queued=100), 10.0) == 10
+
+
+def flow(*finished: tuple[float, int], of: int = 1000) -> list[Sample]:
+    """Samples of a line of 1,000 jobs: when, and how many were finished by then."""
+    return [sample(at_s, queued=of - done, opened=done) for at_s, done in finished]
+
+
+def test_right_after_a_start_the_time_left_is_that_of_the_limit() -> None:
+    assert seen(*flow((0, 0), (5, 83))).left_s == pytest.approx(917 / PER_S)
+    few = seen(*flow((0, 0), (10, 1)))
+    assert few.speed_per_s == pytest.approx(0.1)
+    assert few.left_s == pytest.approx(999 / PER_S), "and not three hours"
+
+
+def test_a_speed_far_below_the_limit_is_believed_only_when_it_has_lasted() -> None:
+    assert seen(*flow((0, 0), (10, 20), (59, 118))).left_s == pytest.approx(882 / PER_S)
+    slow = [(float(at_s), 2 * at_s) for at_s in range(61)]
+    assert seen(*flow(*slow)).left_s == pytest.approx(880 / 2)
+
+
+def test_a_speed_near_the_limit_is_believed_after_ten_seconds() -> None:
+    steady = [(float(at_s), 12 * at_s) for at_s in range(12)]
+    assert seen(*flow(*steady[:10])).left_s == pytest.approx((1000 - 9 * 12) / PER_S)
+    assert seen(*flow(*steady)).left_s == pytest.approx((1000 - 11 * 12) / 12)
+
+
+@pytest.mark.parametrize("what", [{"alive": 0}, {"pause_s": 3.0}, {"halts": (Halt("default", DOWN, 3.0),)}])
+def test_after_an_obstacle_the_speed_must_prove_itself_anew(what: dict[str, Any]) -> None:
+    watch = Watch()
+    for each in flow(*[(float(at_s), at_s) for at_s in range(61)]):
+        settled = watch.see(each)
+    assert settled.left_s == pytest.approx(940)
+    watch.see(replace(*flow((61, 60)), **what))
+    assert watch.see(*flow((62, 61))).left_s == pytest.approx(939 / PER_S)
+
+
+def test_after_a_time_without_a_look_the_speed_must_prove_itself_anew() -> None:
+    watch = Watch()
+    for each in flow(*[(float(at_s), at_s) for at_s in range(61)]):
+        watch.see(each)
+    assert watch.see(*flow((90, 61))).left_s == pytest.approx(939 / PER_S)
 
 
 def test_a_stopped_line_falls_back_on_the_accounts_speed() -> None:
@@ -144,7 +187,8 @@ def test_the_line_of_an_api_that_is_down_says_when_the_next_probe_goes_out() -> 
 
 def test_a_line_without_a_living_worker_says_so_at_once() -> None:
     alone = replace(sample(queued=10), alive=0)
-    assert line(seen(alone)).endswith("no worker is alive: start one with: celery -A worker worker")
+    assert line(seen(alone)) == f"0 of 10 done, no worker is alive: {START}"
+    assert seen(alone).as_json("")["left_s"] is None
     assert line(seen(replace(sample(opened=10), alive=0))) == "10 of 10 done"
 
 
@@ -173,4 +217,4 @@ def test_machines_get_the_same_numbers() -> None:
     value = seen(sample(0, queued=20), sample(10, queued=10, opened=10)).as_json("2026-01-01T00:00:00+00:00")
     assert value["at"] == "2026-01-01T00:00:00+00:00"
     assert (value["done"], value["total"], value["speed_per_minute"], value["finished"]) == (10, 20, 60.0, False)
-    assert (value["limit_per_minute"], value["left_s"]) == (1000.0, 10.0)
+    assert (value["limit_per_minute"], value["left_s"]) == (1000.0, 0.6)
