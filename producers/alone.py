@@ -52,8 +52,8 @@ def _take(file: TextIO, path: Path, leftovers_s: float) -> None:
             f"`warrooms up` runs in {folder} already (process {holder}); stop it first, or start in another folder"
         )
     raise SettingsError(
-        f"{folder} is still in use by what process {holder} left when it was killed, such as a worker that finishes its "
-        f"calls; try again in a minute, or see who it is with: fuser {path}"
+        f"{folder} is still in use by what process {holder} left when it was killed, such as a worker that finishes "
+        f"its calls; try again in a minute, or see who it is with: fuser {path}"
     )
 
 

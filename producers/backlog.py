@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, BinaryIO, Final, NoReturn, Self
 
+from producers.console import many
 from producers.lines import LINE_BYTES_MAX, BrokenLine, Source, UnreadableFile
 from producers.parsing import FIELDS, Defaults, parse_job, parse_text_job, shown, unknown_field
 from worker.errors import InvalidJob
@@ -140,6 +141,8 @@ def _read_lines(source: Source, defaults: Defaults, form: Form) -> Iterator[Good
                 continue
             fields = {"incident_id": text.strip()} if ids else _json_object(text)
             job = parse_job(fields, defaults)
+        except UnreadableFile:
+            raise
         except (InvalidJob, BrokenLine) as error:
             yield BadLine(number, str(error))
         else:
@@ -200,7 +203,7 @@ def _read_csv(source: Source, delimiter: str, columns: list[str], defaults: Defa
 
 def _row(cells: list[str], columns: list[str], defaults: Defaults) -> WarRoomJob:
     if len(cells) != len(columns):
-        raise InvalidJob(f"has {len(cells)} cells, the header has {len(columns)}")
+        raise InvalidJob(f"has {many(len(cells), 'cell')}, the header has {len(columns)}")
     return parse_text_job(dict(zip(columns, cells, strict=True)), defaults)
 
 
@@ -253,4 +256,7 @@ class _Record:
         self._held += line
         if len(self._held) > LINE_BYTES_MAX:
             raise BrokenLine("leaves a quote open for more than 1 MiB")
-        return self._source.text(line)
+        try:
+            return self._source.text(line)
+        except UnreadableFile:  # it will be said at its own line, after those of this record
+            raise BrokenLine("leaves a quote open") from None

@@ -99,11 +99,19 @@ def test_a_dry_run_needs_no_redis(run: Run, env: dict[str, str]) -> None:
     assert "about 1 min at" in done.stdout
 
 
-def test_what_came_before_a_binary_line_is_queued_and_said(run: Run, ledger: Ledger) -> None:
-    done = run("bulk", "-", stdin=ids(2).encode() + b"\x7fELF\0\0\n")
+def test_what_came_before_a_binary_part_is_queued_and_what_was_not_read_is_said(run: Run, ledger: Ledger) -> None:
+    done = run("bulk", "-", stdin=ids(2).encode() + b"\x7fELF\0\0\n" * 9)
     assert done.returncode == 2
-    assert "what came before is queued (2 jobs)" in done.stderr
+    assert "standard input: line 5: has a NUL byte" in done.stderr
+    assert "the rest was not read; what came before is queued (2 jobs)" in done.stderr
     assert ledger.progress().total == 2
+
+
+def test_a_stray_nul_byte_costs_its_line_only(run: Run, ledger: Ledger) -> None:
+    done = run("bulk", "-", stdin=ids(2) + "\0\n" + f"{3:024x}\n")
+    assert done.returncode == 2
+    assert "line 3: has a NUL byte at position 1" in done.stderr
+    assert ledger.progress().total == 3
 
 
 def test_a_reader_of_errors_that_goes_away_does_not_stop_the_queueing(

@@ -184,7 +184,7 @@ def test_a_bad_json_line_says_why_and_the_rest_goes_on(line: str, why: str) -> N
     ("row", "why"),
     [
         (f"{A},5,6", "has 3 cells, the header has 2"),
-        (A, "has 1 cells, the header has 2"),
+        (A, "has 1 cell, the header has 2"),
         (f"{A},5.0", "integration_id must be a whole number in at most 19 decimal digits, got '5.0'"),
         (",", "incident_id is missing"),
         (f'{A},"5"6', "is not CSV: ',' expected after '\"'; is a quote left open?"),
@@ -353,7 +353,8 @@ NOT_TEXT = "is not UTF-8 text (looks like UTF-16 / a binary file)"
         (A.encode("utf-16-be"), f"line 1: {NOT_TEXT}"),
         (A.encode("utf-32"), f"line 1: {NOT_TEXT}"),
         (b"\x7fELF\x02\x00", f"line 1: {NOT_TEXT}"),
-        (f"{A}\n{B}\0\n".encode(), f"line 2: {NOT_TEXT}"),
+        (b"\n\0\n", f"line 2: {NOT_TEXT}"),
+        (b"\x89PNG\r\n\0\0\0", f"line 2: {NOT_TEXT}"),
         (b"\n\n[\n", "line 3: is a JSON array, not JSON Lines; convert it with: jq -c '.[]' FILE"),
         (b'[{"incident_id": "a"}]', "line 1: is a JSON array"),
         (f"{A},5\n".encode(), "line 1: is no CSV header; name the columns there: incident_id,integration_id,"),
@@ -375,12 +376,40 @@ def test_the_error_of_a_file_is_an_invalid_job_to_every_door() -> None:
     assert issubclass(UnreadableFile, InvalidJob)
 
 
-def test_jobs_before_a_nul_byte_stand() -> None:
-    jobs = read_jobs(io.BytesIO(f"{A}\n\0\n".encode()), DEFAULTS)
+@pytest.mark.parametrize("head", ["", "incident_id,batch\n", f'{{"incident_id": "{A}"}}\n'])
+def test_a_nul_byte_in_a_later_line_costs_that_line(head: str) -> None:
+    good = f'{{"incident_id": "{C}"}}' if head.startswith("{") else f"{C},b" if head else C
+    line = head.count("\n") + 2
+    data = f"{head}{good}\n{good}\0\n{good}\n"
 
-    assert next(jobs).line == 1
-    with pytest.raises(UnreadableFile):
-        next(jobs)
+    assert reason(data, line) == f"has a NUL byte at position {len(good) + 1}: it is damaged, or no text"
+    assert short(read(data))[-1] == (line + 1, "c")
+
+
+def test_nul_bytes_in_lines_that_are_not_next_to_each_other_cost_those_lines() -> None:
+    data = f"{A}\n" + f"\0\n\0\n{B}\n" * 9
+
+    assert [line for line, what in short(read(data)) if what == "bad"] == [n for n in range(2, 28) if n % 3 != 1]
+
+
+@pytest.mark.parametrize("head", [f"{A}\n", f'incident_id\n{A}\n"{A}\n"{A}\n'])
+def test_from_where_a_file_is_binary_it_is_not_read_and_that_is_said(head: str) -> None:
+    results: list[GoodLine | BadLine] = []
+    with pytest.raises(UnreadableFile) as caught:
+        results.extend(iter_kept(head + "\0a\n\0b\n\0c\n" + f"{B}\n", results))
+    first = head.count("\n") + 1
+
+    assert [each.line for each in results][-2:] == [first, first + 1]
+    assert {each.line for each in results} >= set(range(2, first))
+    assert str(caught.value).startswith(f"line {first + 2}: has a NUL byte, as the 2 lines before")
+    assert str(caught.value).endswith("and the rest was not read")
+
+
+def iter_kept(data: str, kept: list[GoodLine | BadLine]) -> list[GoodLine | BadLine]:
+    """Reads everything; what came before an error is kept."""
+    for each in read_jobs(io.BytesIO(data.encode()), DEFAULTS):
+        kept.append(each)  # noqa: PERF402 - an error must not take along what came before it
+    return []
 
 
 # A form that the caller names
@@ -413,6 +442,7 @@ PIECES = st.sampled_from(
 
 @given(st.lists(PIECES | st.binary(max_size=6), max_size=30).map(b"".join), st.sampled_from([None, *Form]))
 @example(b"\xef\xbb\xbf\xef\xbb\xbf", None)
+@example(b'incident_id,member_ids\n%s,"7\n8\n9\n\0\n\0\n\0\n' % A.encode(), None)
 @example(b'incident_id,member_ids\n%s,"7\n8"\n' % A.encode(), None)
 def test_no_bytes_lose_a_line_in_silence(data: bytes, form: Form | None) -> None:
     results: list[GoodLine | BadLine] = []
