@@ -38,7 +38,8 @@ format: $(STAMP) ## write the code as `check` wants it
 bench: $(STAMP) ## measure every number the project promises (an hour and a quarter); results in bench/out
 	$(BIN)/python -m bench.run --page docs/benchmarks.md
 
-clean: ## remove what the targets made
+clean: ## remove the environment, caches and results; .warrooms stays: it has the jobs of `up`
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 	rm -rf .venv build *.egg-info bench/out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(STAMP): pyproject.toml constraints.txt

@@ -210,15 +210,22 @@ def _unknown_fields(fields: Mapping[str, object]) -> list[str]:
     return [*map(unknown_field, unknown[:_SHOWN_ITEMS]), *unknown[_SHOWN_ITEMS:]]
 
 
+_DIGITS: Final = re.compile(r"[0-9]{1,19}", re.ASCII)
+
+
 def _whole_number(text: str) -> int:
     # int() alone would take '1_000', '+5' and the digits of every script.
-    if not re.fullmatch(r"[0-9]{1,19}", text, re.ASCII):
+    if not _DIGITS.fullmatch(text):
         raise ValueError(f"must be a whole number in at most 19 decimal digits, got {shown(text)}")
     return int(text)
 
 
 def _whole_numbers(text: str) -> list[int]:
-    return [_whole_number(item) for item in re.split(r"[;,\s]+", text) if item]
+    items = [item for item in re.split(r"[;,\s]+", text) if item]
+    for item in items:
+        if not _DIGITS.fullmatch(item):
+            raise ValueError(f"must be whole numbers in at most 19 decimal digits, with ';' between, got {shown(item)}")
+    return list(map(int, items))
 
 
 def _flag(text: str) -> bool:

@@ -68,9 +68,10 @@ class JobQueue:
         """Queues one job; does not wait until it is on Redis' disk, as `enqueue_many` does.
 
         Raises:
-            InvalidJob: the account is not configured here.
+            InvalidJob: it is no job, or its account is not configured here.
             QueueUnavailable: Redis does not answer or refuses; enqueueing again does no harm.
         """
+        _check_job(job)
         (receipt,) = self._enqueue([job], job.batch)
         return receipt
 
@@ -89,7 +90,7 @@ class JobQueue:
             on_receipt: called for every job, in order, once it is queued.
 
         Raises:
-            InvalidJob: an account is not configured here; the chunks before it are queued.
+            InvalidJob: one is no job, or its account is not configured here; the chunks before it are queued.
             QueueUnavailable: Redis does not answer or refuses; the message says how many jobs were queued.
                 Handing the same jobs in again does no harm.
         """
@@ -143,6 +144,7 @@ class JobQueue:
     def _enqueue(self, jobs: Sequence[WarRoomJob], batch: str | None) -> list[Receipt]:
         groups: dict[tuple[str, str | None], list[int]] = {}
         for index, job in enumerate(jobs):
+            _check_job(job)
             groups.setdefault((job.account, batch or job.batch), []).append(index)
         for account, _ in groups:
             self._desk(account)  # all accounts are known before anything is written
@@ -165,6 +167,13 @@ def _saying_how_many(tally: Tally) -> Iterator[None]:
     else:
         return
     raise QueueUnavailable(problem)
+
+
+def _check_job(job: object) -> None:
+    if not isinstance(job, WarRoomJob):
+        raise InvalidJob(
+            f"a job must be a WarRoomJob, got a {type(job).__name__}; make one with: WarRoomJob(incident_id=…, …)"
+        )
 
 
 def _check_batch(batch: str | None) -> None:

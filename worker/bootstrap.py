@@ -115,7 +115,7 @@ def _hold_until(stopping: threading.Event) -> Hold:
 
     def hold(tries: int, error: QueueUnavailable) -> bool:
         if tries in SAY_AT:
-            log.warning("holding, for %d tries now: %s", tries, error)
+            log.warning("holding, try %d: %s", tries, error)
         if stopping.wait(min(LONGEST_HOLD_PAUSE_S, 0.1 * 2 ** min(tries, 5))):
             stopped.append(time.monotonic())
             time.sleep(0.5)

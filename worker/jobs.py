@@ -172,7 +172,7 @@ def incident_id(value: str) -> str:
 def _what_is_wrong(value: str) -> str:
     shown = repr(value if len(value) <= 40 else value[:40] + "…")  # noqa: PLR2004
     if len(value) != 24:  # noqa: PLR2004
-        return f"{shown} ({len(value)} characters)"
+        return f"{shown} ({len(value)} character{'' if len(value) == 1 else 's'})"
     position, strange = next((n, c) for n, c in enumerate(value, 1) if c not in hexdigits)
     return f"{shown} with {strange!r} at position {position}"
 

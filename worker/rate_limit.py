@@ -134,6 +134,10 @@ def plan_of(rates: str, spread_us: int = DEFAULT_SPREAD_US) -> Plan:
         raise SettingsError(
             f"{rates!r} is no list of rates; write it like {DEFAULT_RATES!r} (amount/[count] second|minute|hour|day)"
         ) from None
+    if any(item.amount < 1 for item in items):
+        raise SettingsError(
+            f"{rates!r} allows no call: each rate needs an amount of at least 1, as in {DEFAULT_RATES!r}"
+        )
     # In one order, however they were written: the bucket keeps them by their number.
     items.sort(key=lambda item: item.get_expiry())
     return Plan(tuple(Limit.of(item.amount, item.get_expiry() * SECOND_US, spread_us) for item in items))

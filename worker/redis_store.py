@@ -24,6 +24,8 @@ SOCKET_TIMEOUT_S: Final = 5.0
 HEALTH_CHECK_S: Final = 10
 SCHEMES: Final = ("redis://", "rediss://")
 PLACE_UNREADABLE: Final = "(unreadable address)"
+SEE_DOCTOR: Final = "see: warrooms doctor"
+_SCRIPT_TAIL: Final = re.compile(r"\.?\s*script: (?:\S+ )?on @user_script:\d+\.?\s*$")
 
 
 Hold = Callable[[int, QueueUnavailable], bool]
@@ -110,7 +112,9 @@ class RedisStore:
         except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
             problem = f"cannot reach Redis at {self.place} ({_reason(error)}); is it running, is REDIS_URL right?"
         except redis.RedisError as error:
-            problem = f"Redis at {self.place} refuses: {error}"
+            # Where in which script it happened says nothing to those who read this.
+            said = _SCRIPT_TAIL.sub("", str(error)).rstrip(".")
+            problem = f"Redis at {self.place} refuses: {said}; {SEE_DOCTOR}"
         else:
             return
         raise QueueUnavailable(problem, passing=passing)

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DEFAULT_ACCOUNT: Final = "default"
+KEY: Final = "[key]"
+"""How pydantic ends the place of an error in the name of a table's entry."""
 
 
 class LogFormat(StrEnum):
@@ -213,13 +215,15 @@ def _read_accounts(path: Path) -> dict[str, _AccountEntry]:
     except ValidationError as error:
         # Without the input: a person may have put a key where only its source belongs.
         details = error.errors(include_url=False, include_input=False)
-        problem = "; ".join(f"{'.'.join(map(str, d['loc']))}: {_say(d)}" for d in details)
+        problem = "; ".join(f"{'.'.join(str(p) for p in d['loc'] if p != KEY)}: {_say(d)}" for d in details)
     raise SettingsError(f"WARROOMS_ACCOUNTS_FILE {path}: {problem}")
 
 
 def _say(detail: Any) -> str:  # noqa: ANN401
     if detail["type"] == "extra_forbidden":
         return "unknown name"
+    if detail["type"] == "string_pattern_mismatch" and detail["loc"][-1] == KEY:
+        return "an account's name must be 1 to 63 letters, digits, '-' or '_', the first a letter or a digit"
     if detail["type"] == "string_pattern_mismatch":
         return "must be a name: letters, digits and '_', for a variable in capitals"
     if detail["type"] == "missing":

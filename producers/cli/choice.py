@@ -26,11 +26,12 @@ NO_CODE: Final = "none"
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The dead letters that a person means; ages are those of the last failure, in seconds."""
+    """The dead letters that a person means; ages are those of the last failure, in seconds; `typed` are the codes."""
 
     targets: tuple[str, ...] = ()
     batch: str | None = None
     codes: frozenset[str] = frozenset()
+    typed: tuple[str, ...] = ()
     older_than_s: float | None = None
     newer_than_s: float | None = None
     account: str | None = None
@@ -57,8 +58,9 @@ class Choice:
                 f"nothing is older than {shown(older_than)} and newer than {shown(newer_than)}; "
                 "failures between one and two hours old are --older-than 1h --newer-than 2h"
             )
-        wanted = frozenset(code.strip().casefold() for code in codes or ())
-        return cls(tuple(dict.fromkeys(targets or ())), batch, wanted, older_s, newer_s, account)
+        typed = tuple(code.strip() for code in codes or ())
+        wanted = frozenset(code.casefold() for code in typed)
+        return cls(tuple(dict.fromkeys(targets or ())), batch, wanted, typed, older_s, newer_s, account)
 
     @property
     def names_something(self) -> bool:
@@ -71,6 +73,10 @@ class Choice:
     def unfamiliar_codes(self) -> frozenset[str]:
         """Codes that are neither the API's nor ours: new ones, or misspelt."""
         return self.codes - KNOWN_CODES.keys() - {NO_CODE}
+
+    def as_typed(self, code: str) -> str:
+        """A code as the person wrote it."""
+        return next((one for one in self.typed if one.casefold() == code), code)
 
     def takes(self, record: Record, now_s: float) -> bool:
         """Whether the filters let a dead letter through."""

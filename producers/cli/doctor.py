@@ -18,7 +18,7 @@ from producers.cli.probing import look
 from worker.errors import QueueUnavailable, SettingsError
 from worker.flashduty.app_key import AppKey
 from worker.flashduty.wire import checked_base_url
-from worker.redis_store import RedisStore
+from worker.redis_store import SEE_DOCTOR, RedisStore
 from worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -104,6 +104,7 @@ def _key(account: Account) -> setup.Key:
 
 def _unreachable(error: QueueUnavailable) -> Finding:
     found, _, to_do = str(error).partition("; ")
+    to_do = to_do.removeprefix(SEE_DOCTOR)  # that is us
     if "permit" in found:
         to_do = f"ACL SETUSER <user> {RULE}"
     return problem("redis", found, to_do or "see Redis' log")

@@ -111,4 +111,4 @@ def _check_codes(choice: Choice, desks: Sequence[Desk]) -> None:
     close = [names[one] for one in get_close_matches(code, names, n=1)]
     here = f"; codes here: {', '.join(sorted(seen.values()))}" if seen else ""
     hint = f"; did you mean {close[0]}?" if close else here
-    raise BadInput(f"no dead letter has the code {shown(code)}, and it is none that is known{hint}")
+    raise BadInput(f"no dead letter has the code {shown(choice.as_typed(code))}, and it is none that is known{hint}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
@@ -113,6 +113,14 @@ def test_an_urgent_job_stands_in_front_of_bulk_and_behind_urgent_ones(queue: Job
     positions: list[int | None] = []
     queue.enqueue_many(jobs, on_receipt=lambda _, receipt: positions.append(receipt.position))
     assert positions == [0, 1, 0, 1, 4]
+
+
+def test_what_is_no_job_is_refused_with_the_way_to_make_one(queue: JobQueue) -> None:
+    fields: Any = {"incident_id": "a" * 24, "integration_id": 7}
+    for refused in (lambda: queue.enqueue_many([a_job(), fields]), lambda: queue.enqueue(fields)):
+        with pytest.raises(InvalidJob, match="a job must be a WarRoomJob, got a dict; make one with"):
+            refused()
+    assert queue.ledger("acc").progress().total == 0
 
 
 def test_a_retry_stands_in_the_line_too(queue: JobQueue) -> None:

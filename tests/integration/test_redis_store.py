@@ -12,6 +12,7 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fakes import a_job
 from worker.errors import QueueUnavailable, SettingsError
 from worker.ledger import Ledger
 from worker.redis_store import PLACE_UNREADABLE, RedisStore, place_of
@@ -85,6 +86,33 @@ def test_a_redis_that_is_still_loading_may_come_back(store: RedisStore) -> None:
     with pytest.raises(QueueUnavailable, match="LOADING") as caught, store.errors():
         raise redis.BusyLoadingError("LOADING Redis is loading the dataset in memory")
     assert caught.value.passing
+
+
+def test_a_redis_that_is_full_is_told_of_without_our_scripts(store: RedisStore) -> None:
+    store.client.config_set("maxmemory", "1")
+    try:
+        with pytest.raises(QueueUnavailable) as caught:
+            Ledger(store, "acc").enqueue([a_job()], None)
+    finally:
+        store.client.config_set("maxmemory", "0")
+    said = f"Redis at {store.place} refuses: command not allowed when used memory > 'maxmemory'; see: warrooms doctor"
+    assert str(caught.value) == said
+    assert caught.value.passing
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        "",
+        ".",
+        ". script: on @user_script:130.",
+        f" script: {'0af9' * 10}, on @user_script:7.",
+        " script: on @user_script:1",
+    ],
+)
+def test_where_in_a_script_redis_refused_is_not_said(store: RedisStore, tail: str) -> None:
+    with pytest.raises(QueueUnavailable, match=r"refuses: no room; see: warrooms doctor$"), store.errors():
+        raise redis.ResponseError(f"no room{tail}")
 
 
 def test_a_redis_that_is_too_slow_may_come_back(store: RedisStore) -> None:

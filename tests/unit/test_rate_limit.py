@@ -266,7 +266,7 @@ def test_a_text_that_is_no_list_of_rates_says_how_to_write_one(rates: str) -> No
 
 @pytest.mark.parametrize("rates", ["0/second", "50/second;0/minute"])
 def test_a_rate_of_nothing_is_refused(rates: str) -> None:
-    with pytest.raises(SettingsError):
+    with pytest.raises(SettingsError, match=f"^'{rates}' allows no call: each rate needs an amount of at least 1"):
         plan_of(rates)
 
 

@@ -267,7 +267,8 @@ def test_an_accounts_file_has_several_accounts(load_file: Callable[[str], Settin
         ('[accounts.eu]\napp_key_env = "A"\nrates = 50', "accounts.eu.rates: Input should be a valid string"),
         ('[accounts.eu]\napp_key_env = "A"\nintegration_id = "1"', "accounts.eu.integration_id: "),
         ('[accounts.eu]\napp_key_env = "A"\nintegration_id = 9223372036854775808', "accounts.eu.integration_id: "),
-        ('[accounts."e.u"]\napp_key_env = "A"', "accounts.e.u"),
+        ('[accounts."e.u"]\napp_key_env = "A"', "accounts.e.u: an account's name must be 1 to 63 letters"),
+        ('[accounts.eu]\napp_key_env = "a"', "accounts.eu.app_key_env: must be a name: letters, digits and '_', for a"),
         ('[account.eu]\napp_key_env = "A"', "account: unknown name"),
     ],
 )

@@ -98,5 +98,11 @@ def test_codes_of_the_api_and_of_our_own_are_known_in_any_case() -> None:
     assert choice(codes=("Timeut", "timeout")).unfamiliar_codes == {"timeut"}
 
 
+def test_a_code_is_said_as_it_was_typed() -> None:
+    one = choice(codes=(" Nope", "NotJson"))
+    assert one.unfamiliar_codes == {"nope"}
+    assert one.as_typed("nope") == "Nope"
+
+
 def test_a_job_that_is_named_twice_is_meant_once() -> None:
     assert choice("a", "b", "a").targets == ("a", "b")

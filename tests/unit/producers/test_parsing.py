@@ -150,6 +150,7 @@ def test_any_text_is_a_job_or_an_invalid_job(cells: dict[str, str]) -> None:
         ({"incident_id": 5}, "incident_id must be text, got 5"),
         ({"incident_id": None}, "incident_id is missing"),
         ({"incident_id": "abc"}, "incident_id must be 24 hexadecimal digits, got 'abc' (3 characters)"),
+        ({"incident_id": "a"}, "incident_id must be 24 hexadecimal digits, got 'a' (1 character)"),
         ({"incidentid": 1}, "'incidentid' is not a field of a job; did you mean 'incident_id'?"),
         ({"Member-IDs": None}, "'Member-IDs' is not a field of a job; did you mean 'member_ids'?"),
         ({"lane": "urgent"}, "'lane' is not a field of a job; did you mean 'urgent'?"),
@@ -215,6 +216,12 @@ def test_a_message_stays_short_whatever_the_number_of_problems() -> None:
 def test_a_text_number_is_decimal_digits_only(cell: str) -> None:
     assert text_refusal({"incident_id": INCIDENT, "integration_id": cell}) == (
         f"integration_id must be a whole number in at most 19 decimal digits, got {cell!r}"
+    )
+
+
+def test_an_element_of_a_list_of_members_is_called_one() -> None:
+    assert text_refusal({"incident_id": INCIDENT, "integration_id": "5", "member_ids": "7;a"}) == (
+        "member_ids must be whole numbers in at most 19 decimal digits, with ';' between, got 'a'"
     )
 
 
