@@ -12,6 +12,8 @@ from producers import console
 from producers.cli.bulk_input import BadLines, Lines, name_of, opened
 from producers.cli.bulk_summary import Outcome, dry_run_lines, result_lines, summary_json, summary_lines
 from producers.cli.desks import check_batch, defaults
+from producers.cli.exits import Stopped
+from producers.cli.ticker import Ticker
 from worker.errors import QueueUnavailable
 from worker.jobs import Lane
 from worker.settings import Settings
@@ -65,6 +67,7 @@ def bulk(request: Request) -> Exit:
     Raises:
         BadInput: the file cannot be opened, or an option is wrong.
         SettingsError: a setting is wrong.
+        Stopped: Ctrl-C before anything was queued.
     """
     check_batch(request.batch)
     settings = Settings.load()
@@ -77,17 +80,28 @@ def bulk(request: Request) -> Exit:
         defaults(accounts, request.account, request.integration, lane),
         BadLines(verbose=request.verbose, keep=request.json),
     )
+    try:
+        _read(run)
+    except KeyboardInterrupt:
+        if run.outcome.batch:
+            raise
+        raise Stopped("stopped; nothing was queued") from None
+    _follow(run)
+    return _report(run)
+
+
+def _read(run: _Run) -> None:
+    """Checks the file, queues it, or both."""
+    request = run.request
     with opened(request.file, twice=request.strict and not request.dry_run) as stream:
         if request.dry_run or request.strict:
             _check(run, stream)
         if request.dry_run or (request.strict and run.outcome.is_bad):
             run.outcome.withheld = request.strict and not request.dry_run
-            return _report(run)
+            return
         if request.strict:
             stream.seek(0)
         _queue(run, stream)
-    _follow(run)
-    return _report(run)
 
 
 def _check(run: _Run, stream: BinaryIO) -> None:
@@ -137,17 +151,11 @@ def _look_at_accounts(queue: JobQueue, names: Iterable[str], outcome: Outcome) -
 
 def _told(jobs: Iterable[WarRoomJob], what: str) -> Iterator[WarRoomJob]:
     """The jobs; on a terminal, a count that runs along once it takes longer than a moment."""
-    live = sys.stderr.isatty()
-    next_s = time.monotonic() + 1
-    shown = False
-    for index, job in enumerate(jobs):
-        if live and not index % 100 and time.monotonic() >= next_s:
-            sys.stderr.write(f"\r{index:,} {what} ")
-            sys.stderr.flush()
-            next_s, shown = time.monotonic() + 0.2, True
-        yield job
-    if shown:
-        sys.stderr.write("\r\x1b[K")
+    with Ticker() as ticker:
+        for index, job in enumerate(jobs):
+            if not index % 100:
+                ticker.show(f"{index:,} {what}")
+            yield job
 
 
 def _follow(run: _Run) -> None:
@@ -156,7 +164,6 @@ def _follow(run: _Run) -> None:
     if not request.wait or not outcome.tally.total or outcome.unreachable or outcome.interrupted:
         return
     from producers.cli.desks import Patience, failures, open_desks  # noqa: PLC0415
-    from producers.cli.exits import Stopped  # noqa: PLC0415
     from producers.cli.follow import Silent, display_on, follow  # noqa: PLC0415
 
     if not request.json:

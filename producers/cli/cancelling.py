@@ -11,6 +11,7 @@ from producers.cli.cancelled import Cancelled, Named, batch_lines, named_line
 from producers.cli.desks import known_batch, open_desks
 from producers.cli.exits import BadInput, Exit
 from producers.cli.lookup import find
+from producers.cli.ticker import Ticker
 from worker.errors import InvalidJob, QueueUnavailable
 from worker.jobs import JobState
 
@@ -88,9 +89,10 @@ def _batch(desks: Sequence[Desk], name: str, *, dry_run: bool, json: bool) -> Ex
     for progress in known.values():
         done.finished.update({state: max(0, n) for state, n in progress.states.items() if state.finished})
     try:
-        for desk in desks:
-            if desk.account.name in known:
-                _sweep(desk, done, dry_run=dry_run)
+        with Ticker() as ticker:
+            for desk in desks:
+                if desk.account.name in known:
+                    _sweep(desk, done, ticker, dry_run=dry_run)
     except QueueUnavailable as unavailable:
         done.error = str(unavailable)
     except KeyboardInterrupt:
@@ -108,16 +110,17 @@ def _batch(desks: Sequence[Desk], name: str, *, dry_run: bool, json: bool) -> Ex
     return Exit.UNREACHABLE if done.error else Exit.DONE
 
 
-def _sweep(desk: Desk, done: Cancelled, *, dry_run: bool) -> None:
+def _sweep(desk: Desk, done: Cancelled, ticker: Ticker, *, dry_run: bool) -> None:
     for _ in range(1 if dry_run else PASSES):
         before = done.total
-        _one_pass(desk, done, dry_run=dry_run)
+        _one_pass(desk, done, ticker, dry_run=dry_run)
         left = desk.ledger.batch(done.batch)
         if done.total == before or left is None or left.waiting <= 0:
             return
 
 
-def _one_pass(desk: Desk, done: Cancelled, *, dry_run: bool) -> None:
+def _one_pass(desk: Desk, done: Cancelled, ticker: Ticker, *, dry_run: bool) -> None:
+    what = "would be cancelled" if dry_run else "cancelled"
     mine = (record for record in desk.ledger.unfinished() if done.batch in record.batches)
     while chunk := {record.job.id: record for record in islice(mine, CHUNK)}:
         if dry_run:
@@ -126,3 +129,4 @@ def _one_pass(desk: Desk, done: Cancelled, *, dry_run: bool) -> None:
             states = desk.ledger.cancel(list(chunk))
         for record, state in zip(chunk.values(), states, strict=True):
             done.add(record, state)
+        ticker.show(f"{console.many(done.total, 'job')} {what}")

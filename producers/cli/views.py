@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from producers.console import iso, many, when
-from worker.jobs import JobState
+from worker.jobs import JobState, Lane
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -102,7 +102,8 @@ def state_of(record: Record, now_s: float) -> str:
             return "found: the incident had its room already"
         case JobState.FAILED:
             return f"failed after {tries}"
-    return record.state.value
+    given_up = record.state is JobState.CANCELLED and record.attempts
+    return record.state.value + (f": given up after {tries}" if given_up else "")
 
 
 def room_name(record: Record) -> str:
@@ -119,7 +120,9 @@ def room_link(record: Record) -> str:
 
 
 def to_do(record: Record) -> str:
-    """What a person can do about a failed job; empty for any other."""
+    """What a person can do about a job that failed or was given up; empty if nothing."""
+    if record.state is JobState.CANCELLED:
+        return f"if it is wanted after all, queue it anew: {open_command(record)}"
     if record.state is not JobState.FAILED:
         return record.hint
     return f"{hint_of(record) or 'see to the cause'}; then queue it again: {replay_command(record)}"
@@ -141,6 +144,13 @@ def outcome_of(record: Record) -> str:
 def replay_command(record: Record) -> str:
     """The command that queues a failed job anew."""
     return f"warrooms failed replay {record.job.id}"
+
+
+def open_command(record: Record) -> str:
+    """The command that queues a cancelled job anew."""
+    job = record.job
+    lane = " --bulk" if job.lane is Lane.BULK else ""
+    return f"warrooms open {job.incident_id} --integration {job.integration_id}{account_option(job.account)}{lane}"
 
 
 def account_option(account: str | None) -> str:

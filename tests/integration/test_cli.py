@@ -82,6 +82,21 @@ def test_strict_bulk_from_a_pipe_queues_all_or_nothing(run: Run, ledger: Ledger)
     assert ledger.progress().total == 2
 
 
+@pytest.mark.parametrize("how", ["--strict", "--dry-run"])
+def test_ctrl_c_before_anything_is_queued_says_so(run: Run, ledger: Ledger, env: dict[str, str], how: str) -> None:
+    assert callable(run)
+    pipe = subprocess.PIPE
+    with subprocess.Popen([WARROOMS, "bulk", "-", how], stdin=pipe, stdout=pipe, stderr=pipe, env=env) as checking:
+        assert checking.stdin is not None
+        checking.stdin.write(ids(20_000).encode())  # more than a pipe holds: when it is through, somebody reads
+        checking.stdin.flush()
+        checking.send_signal(signal.SIGINT)
+        out, err = checking.communicate(timeout=10)
+    assert (checking.returncode, out) == (130, b"")
+    assert err.decode().endswith("warrooms: stopped; nothing was queued\n")
+    assert ledger.progress().total == 0
+
+
 def test_only_twenty_bad_lines_are_shown_unless_all_are_asked_for(run: Run) -> None:
     bad = ids(1) + "x\x1b]0;evil\x07\n" * 30
     few, every = run("bulk", "-", "--dry-run", stdin=bad), run("bulk", "-", "--dry-run", "--verbose", stdin=bad)

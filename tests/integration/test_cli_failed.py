@@ -143,7 +143,13 @@ def test_drop_cancels_and_a_dropped_job_is_no_dead_letter_any_more(run: Run, fai
     assert done.stdout.startswith("dropped 3 dead letters: 3 InvalidParameter\n")
     assert states(failed, 1, 2, 3, 4) == [*[JobState.CANCELLED] * 3, JobState.FAILED]
     assert one_object(run("failed", "list", "--json"))["total"] == 1
-    assert run("failed", "replay", job(1)).stderr == f"warrooms: {job(1)} is no dead letter: cancelled\n"
+    assert (
+        run("failed", "replay", job(1)).stderr
+        == f"warrooms: {job(1)} is no dead letter: cancelled: given up after 1 attempt\n"
+    )
+    shown = run("status", job(1)).stdout
+    assert "state    cancelled: given up after 1 attempt\n" in shown
+    assert f"queue it anew: warrooms open {1:024x} --integration 7 --bulk\n" in shown
 
 
 def test_a_dry_run_changes_nothing(run: Run, failed: Ledger) -> None:

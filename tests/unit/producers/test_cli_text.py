@@ -106,6 +106,7 @@ def test_a_moment_for_machines_has_an_offset() -> None:
         (record(JobState.FOUND), "found: the incident had its room already"),
         (record(JobState.FAILED, attempts=6), "failed after 6 attempts"),
         (record(JobState.CANCELLED), "cancelled"),
+        (record(JobState.CANCELLED, attempts=6), "cancelled: given up after 6 attempts"),
     ],
 )
 def test_a_state_is_said_in_words(one: Record, text: str) -> None:
@@ -125,6 +126,16 @@ def test_a_failed_job_says_why_and_the_command_that_tries_again() -> None:
     assert "no responders" in text
     assert f"add a responder; then queue it again: warrooms failed replay eu.{ID}.7" in text
     assert "members  1, 2 and the observers" in text
+
+
+def test_a_job_that_was_given_up_says_so_and_how_to_queue_it_anew() -> None:
+    job = WarRoomJob(incident_id=ID, integration_id=7, account="eu")
+    dropped = record(JobState.CANCELLED, job, attempts=6, message="no responders", hint="add a responder")
+    text = "\n".join(record_lines(dropped, NOW_S))
+    assert "state    cancelled: given up after 6 attempts" in text
+    assert "error    no responders" in text
+    assert f"queue it anew: warrooms open {ID} --integration 7 --account eu --bulk" in text
+    assert "--bulk" not in "\n".join(record_lines(record(JobState.CANCELLED), NOW_S))
 
 
 def test_a_job_in_hand_names_its_worker_and_an_unknown_outcome_what_follows() -> None:
