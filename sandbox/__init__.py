@@ -11,7 +11,7 @@ A call's way through the files:
     envelope, errors     the answer's shape, the documented codes
     stats                the truth: arrivals, worst windows, statuses, duplicates
     state, control       all of it together, and /sandbox/... to look at it and change it
-    config, running, cli how it is set up and run: in a test, or as `python -m sandbox`
+    config, running, cli how it is set up and run: in a test, or as `warrooms sandbox`
 
 What the public material leaves open (how limits are counted, whether create is idempotent, whether a 429
 carries Retry-After) is an option here, and its default is the case that is harder on the caller.

@@ -1,16 +1,18 @@
-"""The command `python -m sandbox`: read the options, serve until told to stop."""
+"""The command `warrooms sandbox`, or `python -m sandbox`: read the options, serve until told to stop."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import os
+import shlex
 import signal
 import sys
 from typing import Annotated
 
 import typer
 
+from sandbox.api import INTEGRATION_ID
 from sandbox.config import SandboxConfig
 from sandbox.errors import ConfigError
 from sandbox.faults import FaultRule
@@ -91,18 +93,33 @@ def _fault(text: str) -> FaultRule:
 
 
 async def _serve(state: State) -> None:
-    """Serve until SIGTERM or SIGINT; says on stdout, in one line of JSON, where and as which process."""
+    """Serve until SIGTERM or SIGINT; says on stdout where, to a program as which process, too."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     server = Server(state)
     url = await server.start()
-    sys.stdout.write(json.dumps({"url": url, "pid": os.getpid()}) + "\n")
+    key = next(iter(state.config.app_keys))
+    sys.stdout.write(_for_people(url, key) if sys.stdout.isatty() else _for_programs(url))
     sys.stdout.flush()
     await stop.wait()
     await server.stop()
 
 
+def _for_programs(url: str) -> str:
+    return json.dumps({"url": url, "pid": os.getpid()}) + "\n"
+
+
+def _for_people(url: str, key: str) -> str:
+    exports = {
+        "FLASHDUTY_BASE_URL": url,
+        "FLASHDUTY_APP_KEY": key,
+        "FLASHDUTY_INTEGRATION_ID": str(INTEGRATION_ID),
+    }
+    lines = [f"  export {name}={shlex.quote(value)}" for name, value in exports.items()]
+    return "\n".join(["A Flashduty account on this machine, until Ctrl-C. In other terminals:", *lines, ""])
+
+
 def main() -> None:
     """Run the command."""
-    app(prog_name="python -m sandbox")
+    app(prog_name="warrooms sandbox")

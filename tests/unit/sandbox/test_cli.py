@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import signal
 import subprocess
 import sys
@@ -43,6 +45,23 @@ def test_it_says_where_it_listens_serves_and_stops_quietly(number: signal.Signal
             process.send_signal(number)
             out, err = process.communicate(timeout=10)
     assert (process.returncode, out, err) == (0, "", "")
+
+
+def test_a_person_is_told_what_other_terminals_need() -> None:
+    ours, its = pty.openpty()
+    with subprocess.Popen([*COMMAND, "--app-key", "my key=acme"], cwd=ROOT, stdout=its) as process:
+        os.close(its)
+        with os.fdopen(ours, encoding="utf-8") as terminal:
+            lines = [terminal.readline().rstrip() for _ in range(4)]
+            process.terminate()
+    assert lines[0].endswith("In other terminals:")
+    assert lines[1].startswith("  export FLASHDUTY_BASE_URL=http://127.0.0.1:")
+    assert lines[2:] == ["  export FLASHDUTY_APP_KEY='my key'", "  export FLASHDUTY_INTEGRATION_ID=2490562293131"]
+
+
+def test_its_help_has_the_name_that_people_call_it_by() -> None:
+    done = subprocess.run([*COMMAND, "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "Usage: warrooms sandbox [OPTIONS]" in done.stdout
 
 
 def test_every_option_reaches_the_sandbox() -> None:
