@@ -43,10 +43,11 @@ class GoodLine:
 
 @dataclass(frozen=True, slots=True)
 class BadLine:
-    """A line, from 1, that gave no job, and why."""
+    """A line, from 1, that gave no job, and why; and each field that is to blame, if one is, with its sentence."""
 
     line: int
     reason: str
+    problems: tuple[tuple[str, str], ...] = ()
 
 
 def read_jobs(stream: BinaryIO, defaults: Defaults, *, form: Form | None = None) -> Iterator[GoodLine | BadLine]:
@@ -141,9 +142,13 @@ def _read_lines(source: Source, defaults: Defaults, form: Form) -> Iterator[Good
             fields = {"incident_id": text.strip()} if ids else _json_object(text)
             job = parse_job(fields, defaults)
         except (InvalidJob, BrokenLine) as error:
-            yield BadLine(number, str(error))
+            yield BadLine(number, str(error), _problems(error))
         else:
             yield GoodLine(number, job)
+
+
+def _problems(error: Exception) -> tuple[tuple[str, str], ...]:
+    return error.problems if isinstance(error, InvalidJob) else ()
 
 
 def _json_object(text: str) -> dict[str, object]:
@@ -193,7 +198,7 @@ def _read_csv(source: Source, delimiter: str, columns: list[str], defaults: Defa
         try:
             job = _row(cells, columns, defaults)
         except InvalidJob as error:
-            yield BadLine(record.line, record.give_up(error))
+            yield BadLine(record.line, record.give_up(error), error.problems)
         else:
             yield GoodLine(record.line, job)
 

@@ -127,7 +127,7 @@ def _queue(run: _Run, stream: BinaryIO) -> None:
 
 
 def _halts(queue: JobQueue, accounts: Iterable[str]) -> list[Halt]:
-    from producers.cli.desks import Desk, halts_of  # noqa: PLC0415 - not for --dry-run
+    from producers.desk import Desk, halts_of  # noqa: PLC0415 - not for --dry-run
 
     return halts_of(Desk(queue.accounts[name], queue.ledger(name), queue.bucket(name)) for name in sorted(accounts))
 
