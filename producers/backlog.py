@@ -10,13 +10,13 @@ csv.field_size_limit() is the whole process's, so it stays as it is: a cell beyo
 from __future__ import annotations
 
 import csv
-import json
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, BinaryIO, Final, NoReturn, Self
+from typing import TYPE_CHECKING, BinaryIO, Self
 
+from producers.json_object import json_object
 from producers.lines import LINE_BYTES_MAX, BrokenLine, Source, UnreadableFile
-from producers.parsing import FIELDS, Defaults, parse_job, parse_text_job, shown, unknown_field
+from producers.parsing import FIELDS, Defaults, parse_job, parse_text_job, unknown_field
 from worker.errors import InvalidJob
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def _read_lines(source: Source, defaults: Defaults, form: Form) -> Iterator[Good
             text = source.text(line).rstrip()
             if not text or (ids and text.startswith("#")):
                 continue
-            fields = {"incident_id": text.strip()} if ids else _json_object(text)
+            fields = {"incident_id": text.strip()} if ids else json_object(text, "each line holds one whole object")
             job = parse_job(fields, defaults)
         except (InvalidJob, BrokenLine) as error:
             yield BadLine(number, str(error), _problems(error))
@@ -149,38 +149,6 @@ def _read_lines(source: Source, defaults: Defaults, form: Form) -> Iterator[Good
 
 def _problems(error: Exception) -> tuple[tuple[str, str], ...]:
     return error.problems if isinstance(error, InvalidJob) else ()
-
-
-def _json_object(text: str) -> dict[str, object]:
-    try:
-        record = _JSON.decode(text)
-    except json.JSONDecodeError as error:
-        why = f"is not JSON: {error.msg} (column {error.colno}); each line holds one whole object"
-    except RecursionError:
-        why = "is nested too deep; a job is a flat object"
-    except ValueError:  # int() refuses more than sys.get_int_max_str_digits()
-        why = "has a number with thousands of digits"
-    else:
-        if isinstance(record, dict):
-            return record
-        why = f'must be an object like {{"incident_id": "…"}}, got {shown(record)}'
-    raise InvalidJob(why)
-
-
-def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for index, name in enumerate(names) if name in names[:index])
-        raise InvalidJob(f"{shown(twice)} stands twice in the object")
-    return fields
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise InvalidJob(f"is not JSON: {name} is no JSON number")
-
-
-_JSON: Final = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_constant)
 
 
 def _read_csv(source: Source, delimiter: str, columns: list[str], defaults: Defaults) -> Iterator[GoodLine | BadLine]:

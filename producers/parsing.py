@@ -218,7 +218,7 @@ def _unknown_fields(fields: Mapping[str, object]) -> list[Problem]:
     unknown = [name for name in fields if name not in _KNOWN]
     # Looking for the name that was meant is slow: not for a million of them.
     sentences = [*map(unknown_field, unknown[:_SHOWN_ITEMS]), *unknown[_SHOWN_ITEMS:]]
-    return [*zip(unknown, sentences, strict=True)]
+    return [(str(name)[:_SHOWN_CHARACTERS], sentence) for name, sentence in zip(unknown, sentences, strict=True)]
 
 
 def _whole_number(text: str) -> int:
