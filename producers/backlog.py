@@ -10,10 +10,12 @@ csv.field_size_limit() is the whole process's, so it stays as it is: a cell beyo
 from __future__ import annotations
 
 import csv
+import io
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO, Self, cast
 
+from producers.array import ArrayLines
 from producers.json_object import json_object
 from producers.lines import LINE_BYTES_MAX, BrokenLine, Source, UnreadableFile
 from producers.parsing import FIELDS, Defaults, parse_job, parse_text_job, unknown_field
@@ -76,6 +78,16 @@ def read_jobs(stream: BinaryIO, defaults: Defaults, *, form: Form | None = None)
     else:
         source.push_back(line)
         yield from _read_lines(source, defaults, form)
+
+
+def read_array(stream: BinaryIO, defaults: Defaults) -> Iterator[GoodLine | BadLine]:
+    """The jobs of a JSON array in its order; `line` is the element's number.
+
+    Raises:
+        UnreadableFile: while iterating.
+    """
+    lines = cast("BinaryIO", io.BufferedReader(ArrayLines(stream)))
+    return _read_lines(Source(lines), defaults, Form.JSONL)
 
 
 def _first_record(source: Source) -> Generator[BadLine, None, bytes]:

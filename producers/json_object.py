@@ -48,4 +48,12 @@ def _no_constant(name: str) -> NoReturn:
     raise InvalidJob(f"is not JSON: {name} is no JSON number")
 
 
-_JSON: Final = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_constant)
+def _number(text: str) -> float:
+    """JSON knows numbers, not integers: 7.0 and 7e0 are the whole number 7."""
+    number = float(text)
+    return int(number) if number.is_integer() and abs(number) <= _EXACT else number
+
+
+_EXACT: Final = 2.0**53
+
+_JSON: Final = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_constant, parse_float=_number)

@@ -6,5 +6,5 @@
                 │          └──▶ replays               └──▶ letters
                 └──▶ settings, tokens, problems, schemas
 
-Pure, and of no technology: tokens, problems, array, letters. `web` is what the routes share; only `app` makes it.
+Pure, and of no technology: tokens, problems, letters. `web` is what the routes share; only `app` makes it.
 """

@@ -28,6 +28,7 @@ from producers.http.hand_over import HandOver
 from producers.http.idempotency import Answers
 from producers.http.intake import Intake
 from producers.http.problems import Kind, Problem, Refused
+from producers.http.size import SizeLimit
 from producers.http.together import Together
 from producers.http.web import Web
 from producers.queue import JobQueue
@@ -72,11 +73,13 @@ def build(settings: Settings, web_settings: WebSettings) -> FastAPI:
         description=DESCRIPTION,
         lifespan=_life,
         redoc_url=None,
-        max_body_size=web_settings.max_body_bytes,
     )
     app.state.web = web
     for routes in (jobs_routes, bulk_routes, failed_routes, account_routes, webhook_routes, health_routes):
         app.include_router(routes.routes(web))
+    app.add_middleware(
+        SizeLimit, most_bytes=web_settings.max_body_bytes, others={bulk_routes.PATH: web_settings.max_bulk_bytes}
+    )
     for error, answer in _ANSWERS.items():
         app.add_exception_handler(error, answer)
     _describe_problems(app)

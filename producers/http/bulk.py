@@ -65,8 +65,8 @@ class Bulk:
         """
         on_disk = self.queue.on_disk()
         first = self._chunk()
-        if self.error and not first:
-            raise UnreadableFile(self.error)
+        if not first:
+            raise UnreadableFile(self.error or "is empty: no job in it")
         answers = self._answer(first)
         if self.held_back and not self.tally.total:
             raise self._full()

@@ -1,25 +1,25 @@
 """`POST /v1/war-rooms/bulk`: a body of jobs of any length, answered line by line."""
 
-import io
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
-from typing import Annotated, BinaryIO, cast
+from typing import Annotated, BinaryIO
 
 from anyio import to_thread
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from producers.backlog import BadLine, Form, GoodLine, read_jobs
+from producers.backlog import BadLine, Form, GoodLine, read_array, read_jobs
 from producers.http import schemas
 from producers.http.answering import media_type_of, spooled
-from producers.http.array import ArrayLines
 from producers.http.bulk import MEDIA_TYPE, Bulk
 from producers.http.problems import Kind, refused
 from producers.http.web import MayEnqueue, Web, web_of
 from producers.parsing import Defaults
 from producers.queue import new_batch_name
 from worker.jobs import BATCH_PATTERN
+
+PATH = "/v1/war-rooms/bulk"
 
 ARRAY = "application/json"
 FORMS = {
@@ -47,15 +47,14 @@ def routes(web: Web) -> APIRouter:
     router = APIRouter(tags=["jobs"])
     job = schemas.job_schema(web.queue.accounts)
     element = {"anyOf": [job, {"description": "what is no job is answered in its place, the others go on"}]}
-    text = {"type": "string"}
+    text = {"description": "lines of text"}  # of no JSON type: on the wire, whatever it is, it is text
     one = '{"incident_id": "69da451ef77b1b51f40e83ee"}\n'
     router.add_api_route(
-        "/v1/war-rooms/bulk",
+        PATH,
         bulk,
         methods=["POST"],
         summary="Open many war rooms",
         response_class=StreamingResponse,
-        max_body_size=web.settings.max_bulk_bytes,
         responses={
             200: {
                 "description": "an answer per line, in their order, and a last one with the summary",
@@ -127,7 +126,7 @@ def _form(request: Request) -> Form | None:
 def _lines(spool: BinaryIO, form: Form | None, defaults: Defaults) -> Iterator[GoodLine | BadLine]:
     if form is not None:
         return read_jobs(spool, defaults, form=form)
-    return read_jobs(cast("BinaryIO", io.BufferedReader(ArrayLines(spool))), defaults, form=Form.JSONL)
+    return read_array(spool, defaults)
 
 
 def _closing(spool: BinaryIO, answers: Iterator[bytes]) -> Iterator[bytes]:

@@ -154,4 +154,4 @@ class HandOver(Generic[E, A]):
 
 def _named(event: object) -> dict[str, str]:
     """What a person needs to open the room by hand."""
-    return {"event": str(event)}
+    return {"what": str(event)}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NotRequired
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from typing_extensions import TypedDict
 
 from producers.answers import RecordJson  # noqa: TC001 - pydantic reads it
@@ -69,6 +69,16 @@ class FailedPage(TypedDict):
     next_cursor: str | None
 
 
+def _true() -> Literal[True]:
+    """As a factory, so that the page names no default: who leaves `all` out does not ask for all."""
+    return True
+
+
+def _whole(value: object) -> object:
+    """JSON knows numbers, not integers: 7.0 is the whole number 7."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 class ReplayRequest(BaseModel):
     """Which dead letters to queue again: at least one of `job_ids`, `batch`, `codes`, `account`, the ages, or `all`."""
 
@@ -91,8 +101,10 @@ class ReplayRequest(BaseModel):
     older_than: Annotated[str, Field(pattern=AGE, description="failed longer ago than this: 30s, 15m, 2h, 3d")] = ""
     newer_than: Annotated[str, Field(pattern=AGE, description="failed within the last 30s, 15m, 2h, 3d")] = ""
     account: Annotated[str, Field(pattern=ACCOUNT_PATTERN)] = ""
-    all: Annotated[Literal[True] | None, Field(description="every dead letter that exists for this token")] = None
-    limit: Annotated[int, Field(ge=1, le=10_000, description="at most so many, the oldest first")] = 10_000
+    all: Literal[True] = Field(default_factory=_true, description="every dead letter that exists for this token")
+    limit: Annotated[
+        int, Field(ge=1, le=10_000, description="at most so many, the oldest first"), BeforeValidator(_whole)
+    ] = 10_000
     dry_run: bool = False
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import socket
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 import uvicorn
@@ -13,6 +14,9 @@ from producers.http.app import build
 from producers.http.settings import WebSettings
 from worker import logs
 from worker.settings import Settings
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 STOP_GRACE_S: Final = 30
 """How long requests under way may take when the process is to end, in seconds."""
@@ -35,7 +39,12 @@ def serve(host: str, port: int) -> None:
         config = uvicorn.Config(
             app, http="h11", ws="none", log_config=None, access_log=False, timeout_graceful_shutdown=STOP_GRACE_S
         )
+        signal.signal(signal.SIGTERM, _nothing)  # uvicorn raises it once more at the end, which would look like a crash
         uvicorn.Server(config).run(sockets=[listener])
+
+
+def _nothing(_number: int, _frame: FrameType | None) -> None:
+    """The server has ended in good order."""
 
 
 def _listening(host: str, port: int) -> socket.socket:
