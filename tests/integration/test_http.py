@@ -261,7 +261,7 @@ def test_many_chunks_come_in_order_and_a_repeat_doubles_nothing(web: httpx.Clien
 
 
 def test_a_body_that_cannot_be_read_at_all_is_malformed(web: httpx.Client) -> None:
-    cases = [
+    cases: list[tuple[str, str | bytes, str]] = [
         ("text/csv", "name\nx\n", "is no CSV header"),
         ("text/plain", "", "is empty"),
         ("application/json", "{}", "must be a JSON array"),
