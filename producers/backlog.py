@@ -10,14 +10,16 @@ csv.field_size_limit() is the whole process's, so it stays as it is: a cell beyo
 from __future__ import annotations
 
 import csv
-import json
+import io
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, BinaryIO, Final, NoReturn, Self
+from typing import TYPE_CHECKING, BinaryIO, Self, cast
 
+from producers.array import ArrayLines
 from producers.console import many
+from producers.json_object import json_object
 from producers.lines import LINE_BYTES_MAX, BrokenLine, Source, UnreadableFile
-from producers.parsing import FIELDS, Defaults, parse_job, parse_text_job, shown, unknown_field
+from producers.parsing import FIELDS, Defaults, parse_job, parse_text_job, unknown_field
 from worker.errors import InvalidJob
 
 if TYPE_CHECKING:
@@ -44,10 +46,11 @@ class GoodLine:
 
 @dataclass(frozen=True, slots=True)
 class BadLine:
-    """A line, from 1, that gave no job, and why."""
+    """A line, from 1, that gave no job, and why; and each field that is to blame, if one is, with its sentence."""
 
     line: int
     reason: str
+    problems: tuple[tuple[str, str], ...] = ()
 
 
 def read_jobs(stream: BinaryIO, defaults: Defaults, *, form: Form | None = None) -> Iterator[GoodLine | BadLine]:
@@ -76,6 +79,16 @@ def read_jobs(stream: BinaryIO, defaults: Defaults, *, form: Form | None = None)
     else:
         source.push_back(line)
         yield from _read_lines(source, defaults, form)
+
+
+def read_array(stream: BinaryIO, defaults: Defaults) -> Iterator[GoodLine | BadLine]:
+    """The jobs of a JSON array in its order; `line` is the element's number.
+
+    Raises:
+        UnreadableFile: while iterating.
+    """
+    lines = cast("BinaryIO", io.BufferedReader(ArrayLines(stream)))
+    return _read_lines(Source(lines), defaults, Form.JSONL)
 
 
 def _first_record(source: Source) -> Generator[BadLine, None, bytes]:
@@ -139,46 +152,18 @@ def _read_lines(source: Source, defaults: Defaults, form: Form) -> Iterator[Good
             text = source.text(line).rstrip()
             if not text or (ids and text.startswith("#")):
                 continue
-            fields = {"incident_id": text.strip()} if ids else _json_object(text)
+            fields = {"incident_id": text.strip()} if ids else json_object(text, "each line holds one whole object")
             job = parse_job(fields, defaults)
         except UnreadableFile:
             raise
         except (InvalidJob, BrokenLine) as error:
-            yield BadLine(number, str(error))
+            yield BadLine(number, str(error), _problems(error))
         else:
             yield GoodLine(number, job)
 
 
-def _json_object(text: str) -> dict[str, object]:
-    try:
-        record = _JSON.decode(text)
-    except json.JSONDecodeError as error:
-        why = f"is not JSON: {error.msg} (column {error.colno}); each line holds one whole object"
-    except RecursionError:
-        why = "is nested too deep; a job is a flat object"
-    except ValueError:  # int() refuses more than sys.get_int_max_str_digits()
-        why = "has a number with thousands of digits"
-    else:
-        if isinstance(record, dict):
-            return record
-        why = f'must be an object like {{"incident_id": "…"}}, got {shown(record)}'
-    raise InvalidJob(why)
-
-
-def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for index, name in enumerate(names) if name in names[:index])
-        raise InvalidJob(f"{shown(twice)} stands twice in the object")
-    return fields
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise InvalidJob(f"is not JSON: {name} is no JSON number")
-
-
-_JSON: Final = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_constant)
+def _problems(error: Exception) -> tuple[tuple[str, str], ...]:
+    return error.problems if isinstance(error, InvalidJob) else ()
 
 
 def _read_csv(source: Source, delimiter: str, columns: list[str], defaults: Defaults) -> Iterator[GoodLine | BadLine]:
@@ -196,7 +181,7 @@ def _read_csv(source: Source, delimiter: str, columns: list[str], defaults: Defa
         try:
             job = _row(cells, columns, defaults)
         except InvalidJob as error:
-            yield BadLine(record.line, record.give_up(error))
+            yield BadLine(record.line, record.give_up(error), error.problems)
         else:
             yield GoodLine(record.line, job)
 

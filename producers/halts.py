@@ -7,13 +7,29 @@ lost: jobs wait, and one call at a time goes out as a probe.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+from typing_extensions import TypedDict  # pydantic cannot read typing's own before Python 3.12
 
 from producers.console import duration, iso, many, when
 from worker.health import Level
 
 if TYPE_CHECKING:
     from worker.health import Trouble
+
+
+class HaltJson(TypedDict):
+    """Why an account is not called as usual, for machines."""
+
+    account: str
+    state: Literal["suspended", "down"]
+    code: str
+    message: str
+    hint: str
+    request_id: str
+    since: str | None
+    probes: int
+    next_probe_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +98,7 @@ class Halt:
         cause = f"{hint}; otherwise nothing" if hint else "nothing"
         return f"{cause}: jobs wait and lose no attempts, and it goes on by itself when a probe succeeds"
 
-    def as_json(self) -> dict[str, object]:
+    def as_json(self) -> HaltJson:
         """For machines."""
         why = self.trouble
         return {

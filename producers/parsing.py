@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 FIELDS: Final = ("incident_id", "integration_id", "member_ids", "add_observers", "account", "batch", "urgent")
 """The names a job's fields have outside, in JSON, in a CSV header and in a Celery message."""
 
+Problem = tuple[str, str]
+"""A field, as a person would write its path (`member_ids[2]`), and the sentence that says what is wrong with it."""
+
 _KNOWN: Final = frozenset(FIELDS)
 _SHOWN_CHARACTERS: Final = 40
 _SHOWN_ITEMS: Final = 8
@@ -93,7 +96,7 @@ def parse_text_job(fields: Mapping[str, str], defaults: Defaults) -> WarRoomJob:
         try:
             given[name] = _FROM_TEXT[name](text) if name in _FROM_TEXT else text
         except ValueError as error:
-            problems.append(f"{name} {error}")
+            problems.append((name, f"{name} {error}"))
             # It was given, though wrong: nobody should also read that it is missing.
             given |= {name: 1} if name == "integration_id" else {}
     return _job(given, problems, defaults)
@@ -124,7 +127,7 @@ def shown(value: object) -> str:
     return "an object"
 
 
-def _job(given: dict[str, object], problems: list[str], defaults: Defaults) -> WarRoomJob:
+def _job(given: dict[str, object], problems: list[Problem], defaults: Defaults) -> WarRoomJob:
     """Fill in the defaults and let the model judge, so that one message has every problem."""
     given.setdefault("batch", defaults.batch)
     given["lane"] = _lane(given.pop("urgent", None), problems, defaults)
@@ -135,20 +138,22 @@ def _job(given: dict[str, object], problems: list[str], defaults: Defaults) -> W
     except ValidationError as error:
         problems += map(_problem, error.errors(include_url=False, include_context=False))
     if job is None or problems:
-        more = len(problems) - _SHOWN_ITEMS
-        raise InvalidJob("; ".join(problems[:_SHOWN_ITEMS]) + (f"; and {more} more" if more > 0 else ""))
+        shown_first = tuple(problems[:_SHOWN_ITEMS])
+        more = len(problems) - len(shown_first)
+        text = "; ".join(sentence for _, sentence in shown_first)
+        raise InvalidJob(text + (f"; and {more} more" if more else ""), shown_first)
     return job
 
 
-def _lane(urgent: object, problems: list[str], defaults: Defaults) -> Lane:
+def _lane(urgent: object, problems: list[Problem], defaults: Defaults) -> Lane:
     if urgent is None:
         return defaults.lane
     if not isinstance(urgent, bool):
-        problems.append(f"urgent must be true or false, got {shown(urgent)}")
+        problems.append(("urgent", f"urgent must be true or false, got {shown(urgent)}"))
     return Lane.URGENT if urgent is True else Lane.BULK
 
 
-def _settle_account(given: dict[str, object], problems: list[str], defaults: Defaults) -> None:
+def _settle_account(given: dict[str, object], problems: list[Problem], defaults: Defaults) -> None:
     """Fill in the account and its integration. What depends on a wrong account is no problem of its own."""
     account = given.setdefault("account", defaults.account)
     if not isinstance(account, str):
@@ -159,16 +164,17 @@ def _settle_account(given: dict[str, object], problems: list[str], defaults: Def
         names = sorted(known)
         more = f" and {len(names) - _SHOWN_ITEMS} more" if len(names) > _SHOWN_ITEMS else ""
         listed = ", ".join(names[:_SHOWN_ITEMS]) + more or "none"
-        problems.append(f"account {shown(account)} is not known; known accounts: {listed}")
+        problems.append(("account", f"account {shown(account)} is not known; known accounts: {listed}"))
         given["account"] = "default"
         given.setdefault("integration_id", 1)
     elif "integration_id" not in given:
         default = defaults.integration_ids.get(account)
         if default is None:
-            problems.append(
+            sentence = (
                 f"integration_id is missing and account {shown(account)} has no default; "
                 "set FLASHDUTY_INTEGRATION_ID or give --integration"
             )
+            problems.append(("integration_id", sentence))
         given["integration_id"] = 1 if default is None else default
 
 
@@ -190,10 +196,14 @@ _NAME_RULES: Final = {
 }
 
 
-def _problem(detail: ErrorDetails) -> str:
-    """Our sentence for one of pydantic's errors."""
-    kind, message = detail["type"], detail["msg"]
+def _problem(detail: ErrorDetails) -> Problem:
+    """The field and our sentence for one of pydantic's errors."""
     name = "".join(f"[{part}]" if isinstance(part, int) else part for part in detail["loc"])
+    return name, _sentence(name, detail)
+
+
+def _sentence(name: str, detail: ErrorDetails) -> str:
+    kind, message = detail["type"], detail["msg"]
     if kind == "missing":
         return f"{name} is missing"
     if kind == "value_error":
@@ -202,12 +212,13 @@ def _problem(detail: ErrorDetails) -> str:
     return f"{name} {must or message}, got {shown(detail['input'])}"
 
 
-def _unknown_fields(fields: Mapping[str, object]) -> list[str]:
+def _unknown_fields(fields: Mapping[str, object]) -> list[Problem]:
     if fields.keys() <= _KNOWN:
         return []
     unknown = [name for name in fields if name not in _KNOWN]
     # Looking for the name that was meant is slow: not for a million of them.
-    return [*map(unknown_field, unknown[:_SHOWN_ITEMS]), *unknown[_SHOWN_ITEMS:]]
+    sentences = [*map(unknown_field, unknown[:_SHOWN_ITEMS]), *unknown[_SHOWN_ITEMS:]]
+    return [(str(name)[:_SHOWN_CHARACTERS], sentence) for name, sentence in zip(unknown, sentences, strict=True)]
 
 
 _DIGITS: Final = re.compile(r"[0-9]{1,19}", re.ASCII)

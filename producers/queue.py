@@ -10,22 +10,22 @@ import re
 import secrets
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
+from producers.desk import Desk
 from producers.forecast import Forecast, now
 from producers.receipt import Receipt, Status, Tally
 from worker.errors import InvalidJob, QueueUnavailable
 from worker.jobs import BATCH_PATTERN, JobState, WarRoomJob
 from worker.ledger import Ledger
 from worker.on_disk import OnDisk
-from worker.redis_store import RedisStore
+from worker.redis_store import SOCKET_TIMEOUT_S, RedisStore
 from worker.token_bucket import TokenBucket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from worker.records import Entered
     from worker.settings import Account, Settings
@@ -45,25 +45,19 @@ _STATUS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Desk:
-    account: Account
-    ledger: Ledger
-    bucket: TokenBucket
-
-
 class JobQueue:
     """The way into the queue for every producer. Thread-safe.
 
     Args:
         settings: the accounts, their limits, and where Redis is. No app key is read here.
+        timeout_s: how long an answer of Redis may take, in seconds.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self.store = RedisStore(settings.redis_url)
+    def __init__(self, settings: Settings, *, timeout_s: float = SOCKET_TIMEOUT_S) -> None:
+        self.store = RedisStore(settings.redis_url, timeout_s=timeout_s)
         self._outlooks = _Outlooks()
-        self._desks: Mapping[str, _Desk] = {
-            name: _Desk(
+        self._desks: Mapping[str, Desk] = {
+            name: Desk(
                 account,
                 Ledger.of(self.store, account, settings),
                 TokenBucket(self.store, name, account.plan),
@@ -116,6 +110,25 @@ class JobQueue:
                 tally.on_disk = on_disk.wait()
         return tally
 
+    def enqueue_chunk(self, jobs: Sequence[WarRoomJob], batch: str | None = None) -> list[Receipt]:
+        """Queues at most `CHUNK` jobs at once, for who has a rhythm of its own; their receipts, in their order.
+
+        It does not wait for the disk: `on_disk()`, asked for before the first of them, does.
+
+        Raises:
+            InvalidJob: an account is not configured here; nothing was queued.
+            QueueUnavailable: Redis does not answer or refuses; handing the same jobs in again does no harm.
+        """
+        return self._enqueue(jobs, batch)
+
+    def on_disk(self) -> OnDisk:
+        """Tells later whether what is queued from now on is on Redis' disk.
+
+        Raises:
+            QueueUnavailable: Redis does not answer or refuses.
+        """
+        return OnDisk(self.store)
+
     def ledger(self, account: str) -> Ledger:
         """The ledger of an account.
 
@@ -141,6 +154,10 @@ class JobQueue:
         """
         return self._desk(account).bucket
 
+    def desks(self, accounts: Collection[str] | None = None) -> list[Desk]:
+        """The desks of these accounts; None means all."""
+        return [desk for name, desk in self._desks.items() if accounts is None or name in accounts]
+
     @property
     def accounts(self) -> Mapping[str, Account]:
         """The configured accounts by name."""
@@ -150,7 +167,7 @@ class JobQueue:
         """Closes every connection."""
         self.store.close()
 
-    def _desk(self, account: str) -> _Desk:
+    def _desk(self, account: str) -> Desk:
         try:
             return self._desks[account]
         except KeyError:
@@ -205,7 +222,7 @@ class _Outlooks:
         self._clock = clock
         self._known: dict[str, tuple[float, Forecast]] = {}
 
-    def of(self, desk: _Desk) -> Forecast:
+    def of(self, desk: Desk) -> Forecast:
         looked_at_s, forecast = self._known.get(desk.account.name, (-math.inf, None))
         if forecast is None or self._clock() - looked_at_s > FRESH_S:
             looked_at_s, forecast = self._clock(), outlook(desk.account, desk.ledger, desk.bucket)

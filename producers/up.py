@@ -59,7 +59,7 @@ def run(procfile: Path = Path("Procfile")) -> int:
     """
     for account in Settings.load().accounts().values():
         account.app_key()  # say it here, in one sentence, rather than in the middle of four programs' output
-    processes = parse_procfile(_read(procfile)).processes
+    processes = _wanted(parse_procfile(_read(procfile)).processes)
     signal.signal(signal.SIGTERM, _stop)  # honcho takes over once it runs; until then nothing may be left behind
     signal.signal(signal.SIGHUP, _hang_up)
     try:
@@ -100,6 +100,15 @@ def _run(env: Mapping[str, str], processes: Mapping[str, str]) -> int:
         manager.add_process(process.name, process.cmd, quiet=process.quiet, env=process.env)
     manager.loop()
     return manager.returncode or 0
+
+
+def _wanted(processes: Mapping[str, str]) -> Mapping[str, str]:
+    """All of them; without tokens no `web`, which would end at once and the others with it."""
+    if "web" not in processes or os.environ.get("WARROOMS_API_TOKENS") or os.environ.get("WARROOMS_API_TOKENS_FILE"):
+        return processes
+    sys.stdout.write("No HTTP API: it asks for tokens, so set WARROOMS_API_TOKENS first (docs/http.md)\n")
+    sys.stdout.flush()
+    return {name: command for name, command in processes.items() if name != "web"}
 
 
 class _Manager(honcho.manager.Manager):  # type: ignore[misc]

@@ -30,7 +30,14 @@ class WarroomsError(Exception):
 
 
 class InvalidJob(WarroomsError):
-    """The input is no job; the message names each field that is wrong."""
+    """The input is no job; the message names each field that is wrong.
+
+    `problems` has the same sentences, each with its field (`member_ids[2]`); empty if no field is to blame.
+    """
+
+    def __init__(self, message: str, problems: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(message)
+        self.problems = problems
 
 
 class SettingsError(WarroomsError):

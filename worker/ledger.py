@@ -267,13 +267,15 @@ class Ledger:
         call = self._store.client.zrange
         return cast("list[str]", self._store.held(lambda: call(f"{self._base}:batches", 0, most - 1, desc=True)))
 
-    def dead_letters(self, *, oldest_first: bool = False) -> Iterator[Record]:
-        """The jobs that failed, newest first, read as they are asked for.
+    def dead_letters(self, *, oldest_first: bool = False, until_ms: int | None = None) -> Iterator[Record]:
+        """The jobs that failed, newest first, read as they are asked for; with `until_ms`, from that moment back.
 
         Oldest first ends with those that had failed when it began: who replays them as they come meets none twice.
         """
-        newest = self._page("failed", "+inf", 0, 1, down=True) if oldest_first else []
-        return self._walk("failed", newest[0][1] if newest else math.inf, down=not oldest_first)
+        if not oldest_first:
+            return self._walk("failed", down=True, first="+inf" if until_ms is None else str(until_ms))
+        newest = self._page("failed", "+inf", 0, 1, down=True)
+        return self._walk("failed", newest[0][1] if newest else math.inf)
 
     def unfinished(self) -> Iterator[Record]:
         """Every job that is not finished, read as they are asked for: in hands, retrying, urgent, bulk.
@@ -321,9 +323,9 @@ class Ledger:
         self._hands.let_go(claim)
         return kept
 
-    def _walk(self, name: str, last: float = math.inf, *, down: bool = False) -> Iterator[Record]:
-        """The jobs of a place in its order, up to the score `last`; what leaves it meanwhile moves no other one."""
-        at, here = ("+inf" if down else "-inf"), set[str]()  # the score reached, and who was met there
+    def _walk(self, name: str, last: float = math.inf, *, down: bool = False, first: str = "-inf") -> Iterator[Record]:
+        """The jobs of a place from one score to another in its order; what leaves it meanwhile moves no other one."""
+        at, here = first, set[str]()  # the score reached, and who was met there
         while page := self._page(name, at, len(here), PAGE, down=down):
             fresh = [short for short, score in page if short not in here and score <= last]
             yield from (record for record in self._records(fresh) if record is not None)

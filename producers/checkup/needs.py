@@ -61,6 +61,8 @@ HDEL unacked f
 ZADD unacked_index 1 m
 ZREM unacked_index m
 ZRANGE unacked_index 1 0 BYSCORE REV LIMIT 0 1 WITHSCORES
+GET warrooms:idempotency:doctor
+SET warrooms:idempotency:doctor v NX EX 1
 GET unacked_mutex
 SET unacked_mutex v NX PX 1
 SADD _kombu.binding.celery.pidbox m
@@ -75,7 +77,7 @@ PUBLISH /{database}.celeryev/worker.heartbeat m
 PSUBSCRIBE /{database}.celery.pidbox
 PUNSUBSCRIBE /{database}.celery.pidbox
 """
-"""What Celery's transport and its remote control send."""
+"""What the web process, Celery's transport and its remote control send."""
 
 
 def needs(accounts: Iterable[str], database: int) -> list[str]:

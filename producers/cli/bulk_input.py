@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, TextIO, cast
 
 from producers import console
 from producers.backlog import BadLine, Form, read_jobs
-from producers.cli.exits import BadInput
+from producers.bad_input import BadInput
 from producers.lines import UnreadableFile
 
 if TYPE_CHECKING:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from producers.answers import record_json
 from producers.cli.exits import Exit
-from producers.cli.views import failure_lines, record_json
+from producers.cli.views import failure_lines
 from producers.console import about, iso, many, number, starts
 from producers.receipt import Status, Tally
 from producers.watching import result

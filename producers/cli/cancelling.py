@@ -7,9 +7,10 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from producers import console
+from producers.bad_input import BadInput
 from producers.cli.cancelled import Cancelled, Named, batch_lines, named_line
 from producers.cli.desks import known_batch, open_desks
-from producers.cli.exits import BadInput, Exit
+from producers.cli.exits import Exit
 from producers.cli.lookup import find
 from producers.cli.ticker import Ticker
 from worker.errors import InvalidJob, QueueUnavailable
@@ -18,7 +19,7 @@ from worker.jobs import JobState
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from producers.cli.desks import Desk
+    from producers.desk import Desk
     from worker.records import Record
 
 CHUNK: Final = 500

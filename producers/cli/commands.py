@@ -217,6 +217,19 @@ def doctor_(*, json: Json = False) -> int:
     return doctor(json=json)
 
 
+@app.command("web")
+def web_(
+    *,
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Where to listen; 0.0.0.0 is everywhere.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="The port; 0 picks a free one.")] = 8080,
+) -> int:
+    """Answer the HTTP API and Flashduty's webhook, until Ctrl-C. Needs WARROOMS_API_TOKENS."""
+    from producers.http.serve import serve  # noqa: PLC0415
+
+    serve(host, port)
+    return 0
+
+
 @app.command("demo")
 def demo_(
     *,

@@ -46,7 +46,7 @@ def list_(
     json: Json = False,
 ) -> int:
     """List dead letters, the newest first: when, job, code, attempts, reason; and how many there are of each code."""
-    from producers.cli.choice import Choice  # noqa: PLC0415
+    from producers.choice import Choice  # noqa: PLC0415
     from producers.cli.failed import list_failed  # noqa: PLC0415
 
     return list_failed(Choice.of(jobs, batch, code, older_than, newer_than, account), limit, json=json)
@@ -85,7 +85,7 @@ def replay_(
 
     Nothing opens twice: a job whose last call may have opened a room looks for it first.
     """
-    from producers.cli.choice import Choice  # noqa: PLC0415
+    from producers.choice import Choice  # noqa: PLC0415
     from producers.cli.failed_actions import REPLAY, run  # noqa: PLC0415
 
     choice = Choice.of(jobs, batch, code, older_than, newer_than, account)
@@ -106,7 +106,7 @@ def drop_(
     json: Json = False,
 ) -> int:
     """Give dead letters up: they count as cancelled. Asks nothing, but must be told which."""
-    from producers.cli.choice import Choice  # noqa: PLC0415
+    from producers.choice import Choice  # noqa: PLC0415
     from producers.cli.failed_actions import DROP, run  # noqa: PLC0415
 
     choice = Choice.of(jobs, batch, code, older_than, newer_than, account)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
 from producers import console
-from producers.cli.exits import BadInput
-from producers.halts import Halt
+from producers.bad_input import BadInput
+from producers.desk import Desk, batch_progress
 from producers.parsing import Defaults, shown
 from worker.jobs import BATCH_PATTERN, Lane
 from worker.ledger import Ledger
@@ -19,7 +19,7 @@ from worker.settings import Settings
 from worker.token_bucket import TokenBucket
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from worker.errors import QueueUnavailable
     from worker.records import Progress, Record
@@ -28,15 +28,6 @@ if TYPE_CHECKING:
 
 PATIENCE_S: Final = 30.0
 """How long a command that waits for jobs holds on while Redis does not answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """One account: what it may do and what is known of its jobs."""
-
-    account: Account
-    ledger: Ledger
-    bucket: TokenBucket
 
 
 def open_desks(account: str | None, *, hold: Hold = never) -> Sequence[Desk]:
@@ -65,19 +56,6 @@ def open_desks(account: str | None, *, hold: Hold = never) -> Sequence[Desk]:
         for name, one in accounts.items()
         if account in {None, name}
     ]
-
-
-def halt_of(desk: Desk) -> Halt | None:
-    """Why the account is not called as usual; None if it is."""
-    trouble = desk.bucket.trouble()
-    if trouble is None:
-        return None
-    return Halt(desk.account.name, trouble, desk.bucket.peek().lines.pause_s)
-
-
-def halts_of(desks: Iterable[Desk]) -> list[Halt]:
-    """The accounts among them that are not called as usual."""
-    return [halt for desk in desks if (halt := halt_of(desk)) is not None]
 
 
 class Patience:
@@ -131,12 +109,6 @@ def defaults(accounts: Mapping[str, Account], account: str | None, integration: 
         integration_ids=dict.fromkeys(accounts, integration) if integration else usual.integration_ids,
         lane=lane,
     )
-
-
-def batch_progress(desks: Sequence[Desk], batch: str) -> Mapping[str, Progress]:
-    """The batch by account; empty if nobody knows it."""
-    found = ((desk.account.name, desk.ledger.batch(batch)) for desk in desks)
-    return {name: progress for name, progress in found if progress is not None}
 
 
 def known_batch(desks: Sequence[Desk], batch: str) -> Mapping[str, Progress]:

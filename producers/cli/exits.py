@@ -19,10 +19,6 @@ class Exit(IntEnum):
     NOBODY_READS = 141
 
 
-class BadInput(WarroomsError):
-    """What was asked cannot be done; the message says what to write instead."""
-
-
 class StillWaiting(WarroomsError):
     """The job is not finished in the time that was given; the message says how to go on."""
 

@@ -6,15 +6,16 @@ import time
 from typing import TYPE_CHECKING
 
 from producers import console
-from producers.cli.desks import halt_of, open_desks
+from producers.cli.desks import open_desks
 from producers.cli.exits import Exit
 from producers.cli.lookup import find
 from producers.crew import Crew
+from producers.desk import halt_of
 from producers.explaining import Explanation
 from producers.queue import outlook
 
 if TYPE_CHECKING:
-    from producers.cli.desks import Desk
+    from producers.desk import Desk
     from worker.records import Record
 
 

@@ -8,19 +8,21 @@ import time
 from typing import TYPE_CHECKING
 
 from producers import console
+from producers.answers import record_json
+from producers.bad_input import BadInput
 from producers.cli.desks import open_desks
-from producers.cli.exits import BadInput, Exit
+from producers.cli.exits import Exit
 from producers.cli.failed_text import Sum, list_line, show_lines, sum_lines
 from producers.cli.lookup import find
 from producers.cli.selecting import Selection, select
-from producers.cli.views import record_json, replay_command, state_of, to_do
+from producers.cli.views import replay_command, state_of, to_do
 from worker.errors import QueueUnavailable
 from worker.jobs import JobState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from producers.cli.choice import Choice
+    from producers.choice import Choice
     from worker.records import Record
 
 

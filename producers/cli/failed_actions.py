@@ -9,21 +9,22 @@ from itertools import groupby, islice
 from typing import TYPE_CHECKING, Final
 
 from producers import console
-from producers.cli.desks import halts_of
-from producers.cli.exits import BadInput, Exit
+from producers.bad_input import BadInput
+from producers.cli.exits import Exit
 from producers.cli.failed import nothing
 from producers.cli.failed_text import Sum
 from producers.cli.selecting import select
 from producers.cli.views import account_option
 from producers.console import about, many, number
+from producers.desk import halts_of
 from worker.errors import QueueUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from producers.cli.choice import Choice
-    from producers.cli.desks import Desk
+    from producers.choice import Choice
     from producers.cli.selecting import Selection
+    from producers.desk import Desk
     from worker.records import Record
 
 CHUNK: Final = 500

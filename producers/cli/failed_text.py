@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from producers.cli.choice import code_of
+from producers.choice import code_of
 from producers.cli.views import account_option, hint_of, outcome_of, replay_command, to_do
 from producers.console import local, many, number, when
 

@@ -8,10 +8,11 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final, Protocol
 
 from producers import console
-from producers.cli.desks import Patience, batch_progress, failures, halts_of, known_batch, open_desks
+from producers.cli.desks import Patience, failures, known_batch, open_desks
 from producers.cli.exits import Exit, Stopped
 from producers.cli.views import failure_lines
 from producers.crew import Crew
+from producers.desk import batch_progress, halts_of
 from producers.watching import Sample, Watch, line, result
 from worker.errors import QueueUnavailable
 from worker.jobs import JobState
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from rich.live import Live
 
-    from producers.cli.desks import Desk
+    from producers.desk import Desk
     from producers.watching import View
     from worker.records import Progress
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from producers import console
-from producers.cli.desks import halt_of, open_desks
+from producers.cli.desks import open_desks
 from producers.cli.exits import Exit
 from producers.crew import Crew
+from producers.desk import halt_of
 
 if TYPE_CHECKING:
-    from producers.cli.desks import Desk
+    from producers.desk import Desk
     from producers.halts import Halt
 
 

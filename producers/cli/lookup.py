@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from producers.cli.desks import batch_progress
-from producers.cli.exits import BadInput
+from producers.bad_input import BadInput
+from producers.desk import batch_progress
 from producers.parsing import shown
 from worker.jobs import BATCH_PATTERN, JobKey, incident_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from producers.cli.desks import Desk
+    from producers.desk import Desk
     from worker.records import Record
 
 

@@ -9,10 +9,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from producers import console
-from producers.cli.desks import Desk, Patience, defaults, halt_of, open_desks
-from producers.cli.exits import BadInput, Exit, StillWaiting, Stopped
-from producers.cli.views import record_json, room_link, state_of, to_do
+from producers.answers import receipt_json, record_json
+from producers.bad_input import BadInput
+from producers.cli.desks import Patience, defaults, open_desks
+from producers.cli.exits import Exit, StillWaiting, Stopped
+from producers.cli.views import room_link, state_of, to_do
 from producers.crew import Crew
+from producers.desk import Desk, halt_of
 from producers.parsing import parse_job
 from producers.queue import JobQueue
 from producers.receipt import Receipt, Status
@@ -64,7 +67,8 @@ def open_one(
         except KeyboardInterrupt:
             raise Stopped(f"stopped waiting; the job goes on: warrooms status {job.id}") from None
     if json:
-        console.answer_json(_receipt_json(receipt, crew) | (record_json(record) if record else {}))
+        told = {**receipt_json(receipt), "workers_alive": crew.alive}
+        console.answer_json({**told, **(record_json(record) if record else {})})
     elif not wait or record is None or record.state.finished:
         console.answer(_record_line(record) if wait and record else line())
     if not wait and not (record and record.state.finished):
@@ -173,14 +177,3 @@ def _record_line(record: Record) -> str:
     if record.state is JobState.FAILED:
         return f"failed: {record.message}; {to_do(record)}"
     return f"{record.state.value}: {record.job.id}"
-
-
-def _receipt_json(receipt: Receipt, crew: Crew) -> dict[str, object]:
-    return {
-        "job_id": receipt.job_id,
-        "status": receipt.status.value,
-        "position": receipt.position,
-        "starts_at": None if receipt.starts_at is None else console.iso(receipt.starts_at.timestamp()),
-        "done_by": None if receipt.done_by is None else console.iso(receipt.done_by.timestamp()),
-        "workers_alive": crew.alive,
-    }

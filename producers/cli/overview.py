@@ -5,46 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from producers.cli.views import failure_lines, record_json
-from producers.console import about, duration, iso, many, number, when
+from producers.answers import BatchView, batch_json, record_json
+from producers.cli.views import failure_lines
+from producers.console import about, duration, many, number, when
 from producers.watching import per_minute
-from worker.jobs import FINISHED, JobState
+from worker.jobs import JobState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from producers.crew import Crew
     from producers.halts import Halt
     from worker.records import Progress, Record
     from worker.settings import Account
     from worker.token_bucket import BucketLevel
-
-
-@dataclass(frozen=True, slots=True)
-class BatchView:
-    """One batch over all accounts it has jobs in."""
-
-    name: str
-    states: Mapping[JobState, int]
-    created_at: float | None
-
-    @classmethod
-    def of(cls, name: str, by_account: Mapping[str, Progress]) -> BatchView:
-        """The sum over the accounts."""
-        each = list(by_account.values())
-        created = [progress.created_at for progress in each if progress.created_at is not None]
-        states = {state: sum(max(0, progress.states[state]) for progress in each) for state in JobState}
-        return cls(name, states, min(created, default=None))
-
-    @property
-    def total(self) -> int:
-        """All jobs of the batch."""
-        return sum(self.states.values())
-
-    @property
-    def finished(self) -> int:
-        """Jobs to which nothing more will happen."""
-        return sum(self.states[state] for state in FINISHED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,17 +126,6 @@ def _bucket(view: AccountView) -> str:
     if level.next_slot_s > 0:
         return f"the next call may go out in {level.next_slot_s:.2f} s"
     return f"{many(int(ready), 'call')} may go out at once"
-
-
-def batch_json(view: BatchView) -> dict[str, object]:
-    """The batch for machines."""
-    return {
-        "batch": view.name,
-        "created_at": iso(view.created_at),
-        "total": view.total,
-        "done": view.finished,
-        **{state.value: view.states[state] for state in JobState},
-    }
 
 
 def batch_line(view: BatchView, now_s: float) -> str:

@@ -9,9 +9,9 @@ from difflib import get_close_matches
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from producers.cli.choice import KNOWN_CODES, code_of
+from producers.bad_input import BadInput
+from producers.choice import KNOWN_CODES, code_of
 from producers.cli.desks import known_batch, open_desks
-from producers.cli.exits import BadInput
 from producers.cli.lookup import find
 from producers.cli.views import state_of
 from producers.parsing import shown
@@ -21,8 +21,8 @@ from worker.jobs import JobState
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from producers.cli.choice import Choice
-    from producers.cli.desks import Desk
+    from producers.choice import Choice
+    from producers.desk import Desk
     from worker.records import Record
 
 

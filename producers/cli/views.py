@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from producers.console import iso, many, when
+from producers.console import many, when
 from worker.jobs import JobState, Lane
 
 if TYPE_CHECKING:
@@ -25,39 +25,6 @@ _HINTS: Final = {
     "WorkerLost": "its workers ended in the middle of every attempt: see why (killed, out of memory)",
 }
 """For what Flashduty's own hints say nothing about."""
-
-
-def record_json(record: Record) -> dict[str, object]:
-    """The record for machines; times in ISO 8601 with offset."""
-    job, room = record.job, record.room
-    return {
-        "job_id": job.id,
-        "state": record.state.value,
-        "account": job.account,
-        "incident_id": job.incident_id,
-        "integration_id": job.integration_id,
-        "member_ids": list(job.member_ids),
-        "add_observers": job.add_observers,
-        "lane": job.lane.value,
-        "batches": list(record.batches),
-        "attempts": record.attempts,
-        "created_at": iso(record.created_at),
-        "updated_at": iso(record.updated_at),
-        "due_at": iso(record.due_at),
-        "finished_at": iso(record.finished_at),
-        "room": room.model_dump() if room else None,
-        "error": _error_json(record),
-        "request_id": record.request_id,
-        "first_failed_at": iso(record.first_failed_at),
-        "outcome_unknown": record.look_first,
-        "worker": record.worker or None,
-    }
-
-
-def _error_json(record: Record) -> dict[str, object] | None:
-    if not record.message:
-        return None
-    return {"code": record.code, "message": record.message, "hint": record.hint, "status": record.status}
 
 
 def record_lines(record: Record, now_s: float) -> list[str]:

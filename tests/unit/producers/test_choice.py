@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from producers.cli.choice import Choice, seconds
-from producers.cli.exits import BadInput
+from producers.bad_input import BadInput
+from producers.choice import Choice, seconds
 from tests.records import NOW_S, dead
 
 

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from producers import console
+from producers.answers import BatchView, record_json
 from producers.cli.bulk import Request
 from producers.cli.bulk_summary import Outcome, dry_run_lines, result_lines, summary_lines
 from producers.cli.exits import Exit
-from producers.cli.overview import AccountView, BatchView, account_json, account_lines, batch_line
-from producers.cli.views import record_json, record_lines, room_link, state_of
+from producers.cli.overview import AccountView, account_json, account_lines, batch_line
+from producers.cli.views import record_lines, room_link, state_of
 from producers.crew import START, Crew
 from producers.halts import Halt
 from producers.receipt import Receipt, Status

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
-from producers.cli.exits import BadInput
+from producers.bad_input import BadInput
 from producers.parsing import shown
 from worker.errors import API_CODES, OWN_CODES
 
