@@ -115,6 +115,25 @@ class JobQueue:
                 tally.on_disk = on_disk.wait()
         return tally
 
+    def enqueue_chunk(self, jobs: Sequence[WarRoomJob], batch: str | None = None) -> list[Receipt]:
+        """Queues at most `CHUNK` jobs at once, for who has a rhythm of its own; their receipts, in their order.
+
+        It does not wait for the disk: `on_disk()`, asked for before the first of them, does.
+
+        Raises:
+            InvalidJob: an account is not configured here; nothing was queued.
+            QueueUnavailable: Redis does not answer or refuses; handing the same jobs in again does no harm.
+        """
+        return self._enqueue(jobs, batch)
+
+    def on_disk(self) -> OnDisk:
+        """Tells later whether what is queued from now on is on Redis' disk.
+
+        Raises:
+            QueueUnavailable: Redis does not answer or refuses.
+        """
+        return OnDisk(self.store)
+
     def ledger(self, account: str) -> Ledger:
         """The ledger of an account.
 
