@@ -115,7 +115,7 @@ class IncidentList:
         except RequestRefused:
             if not (resumed and cursor):
                 raise
-            listed = self._list(self._query(window))
+            cursor, listed = "", self._list(self._query(window))
         if listed.has_next_page and listed.search_after_ctx == cursor:
             raise OutcomeUnknown("the API lists the same page again and again", code="NotJson")
         return listed

@@ -142,7 +142,8 @@ class Outcome:
         if self.dry_run:
             return self._dry_lines()
         if not self.read:
-            return [] if self.broken or self.interrupted else ["no incident matches; nothing was queued"]
+            further = "further " if self.resumed else ""
+            return [] if self.broken or self.interrupted else [f"no {further}incident matches; nothing was queued"]
         by = self.tally.by_status
         counts = [f"{number(by[Status.QUEUED])} queued"]
         counts += [f"{number(by[status])} {status}" for status in Status if status is not Status.QUEUED and by[status]]

@@ -83,7 +83,8 @@ def _json(account: Account, found: Sequence[Integration]) -> dict[str, object]:
 
 
 def _lines(account: Account, found: Sequence[Integration]) -> list[str]:
-    rows = [(str(one.id), one.name or "-", one.plugin_type or "-", one.status or "-") for one in found]
+    told = [(str(one.id), one.name, one.plugin_type, one.status) for one in found]
+    rows = [[console.clean(cell) or "-" for cell in row] for row in told]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return [f"account {account.name}: {_default(account, found)}", *(f"  {row}" for row in table)]
