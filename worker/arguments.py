@@ -52,7 +52,7 @@ def preview(arguments: Mapping[str, object]) -> str:
     """What may be shown of arguments that are no job: those we know, cut; of others not even the name."""
     known = [f"{name}={_shown(arguments[name])}" for name in NAMES if name in arguments]
     others = len(arguments) - len(known)
-    return ", ".join([*known, *([f"{others} others"] if others else [])])[:SHOWN]
+    return ", ".join([*known, *([f"{others} more"] if others else [])])[:SHOWN]
 
 
 def _shown(value: object) -> str:
