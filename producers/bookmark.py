@@ -46,6 +46,7 @@ class Bookmark:
         window: the start of the window that is being read.
         cursor: of its next page; empty for its first.
         read: incidents that were read.
+        window_read: those of them that lie in this window.
         has_room: those that were left out because they have a room.
     """
 
@@ -55,6 +56,7 @@ class Bookmark:
     window: int
     cursor: str = field(default="", repr=False)
     read: int = 0
+    window_read: int = 0
     has_room: int = 0
 
 

@@ -103,6 +103,7 @@ class IncidentList:
                     window=window.start if more else window.end,
                     cursor=cursor,
                     read=place.read + page.read,
+                    window_read=place.window_read + page.read if more else 0,
                     has_room=place.has_room + page.has_room,
                 )
                 yield replace(page, place=place if more or window is not windows[-1] else None)

@@ -182,11 +182,10 @@ def _begin(run: _Run, bookmarks: Bookmarks) -> Bookmark:
 def _estimate(run: _Run, place: Bookmark) -> None:
     ahead = Span(place.start, place.end).after(place.window)
     count = run.incidents().count(ahead)
-    estimate = Estimate(
-        count.incidents, count.more, len(list(ahead.windows())), run.request.without_room, run.account.plan
-    )
+    left = max(0, count.incidents - place.window_read)
+    estimate = Estimate(left, count.more, len(list(ahead.windows())), run.request.without_room, run.account.plan)
     run.outcome.estimate = estimate
-    if count.incidents and not run.request.dry_run:
+    if left and not run.request.dry_run:
         _say(run, estimate.sentence())
 
 

@@ -63,7 +63,7 @@ class Estimate:
         least = "at least " if self.more else ""
         looking = f", {number(self.look_calls)} to look for their rooms" if self.look else ""
         most = "at most " if self.look else ""
-        found = f"{least}{many(self.incidents, 'incident')} by the API's count"
+        found = f"{least}{many(self.incidents, 'incident')} to read by the API's count"
         takes = f"{least}{about(self.takes_s)} at {self.plan} if nothing else is called"
         listing = f"{many(self.list_calls, 'call')} to list them"
         return f"{found}: {listing}{looking}, {most}{number(self.incidents)} to open rooms; {takes}"

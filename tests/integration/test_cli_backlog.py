@@ -76,7 +76,7 @@ def test_open_incidents_are_queued_with_our_integration_and_not_the_alerts(
     done = run("backlog", "--since", "24h", "--batch", "night")
     assert done.returncode == 0
     assert done.stdout.splitlines()[:2] == ["250 incidents read with 4 calls", "batch night: 250 queued"]
-    assert "250 incidents by the API's count: 3 calls to list them, 250 to open rooms; " in done.stderr
+    assert "250 incidents to read by the API's count: 3 calls to list them, 250 to open rooms; " in done.stderr
     assert queued(ledger) == 250
     assert all(ledger.record(f"default.{one}.7") for one in ids), "the integration is the configured one"
     assert calls(api) == {LIST: 4}
@@ -112,7 +112,7 @@ def test_a_span_over_31_days_is_read_in_windows(run: Run, api: Sandbox, ledger: 
 def test_a_count_that_the_api_caps_is_only_said_as_the_least(run: Run, api: Sandbox, ledger: Ledger) -> None:
     seed(api, 1100)
     done = run("backlog", "--since", "1d")
-    assert "at least 1,000 incidents by the API's count" in done.stderr
+    assert "at least 1,000 incidents to read by the API's count" in done.stderr
     assert queued(ledger) == 1100
 
 
@@ -120,7 +120,9 @@ def test_a_dry_run_reads_everything_and_changes_nothing(run: Run, api: Sandbox, 
     seed(api, 130)
     done = run("backlog", "--since", "1d", "--without-room", "--dry-run")
     assert done.returncode == 0
-    assert done.stdout.startswith("dry run: 130 incidents read with 3 calls; nothing was queued\n130 incidents by")
+    assert done.stdout.startswith(
+        "dry run: 130 incidents read with 3 calls; nothing was queued\n130 incidents to read by"
+    )
     assert ", 130 to look for their rooms, at most 130 to open rooms; " in done.stdout
     assert [key for key in store.client.scan_iter("*") if ":bucket" not in str(key)] == []
     told = one_object(run("backlog", "--since", "1d", "--without-room", "--dry-run", "--json"))
@@ -174,6 +176,7 @@ def test_an_interrupted_one_goes_on_with_its_batch(
     rest = run(*options)
     assert rest.returncode == 0
     assert f"going on behind {before} incidents that were read before\n" in rest.stderr
+    assert f"{250 - before} incidents to read by the API's count" in rest.stderr
     assert queued(ledger) == 250
     assert calls(api)[LOOK] - looked == 250 - before, "no incident is asked for twice"
     assert not store.client.exists("warrooms:{default}:backlog:night")
