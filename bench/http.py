@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import psutil
 
-from bench.common import AOF, report
+from bench.common import report
 from producers.queue import JobQueue
 from sandbox.processes import spawn, until
 from sandbox.stack import INTEGRATION_ID
@@ -212,7 +212,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--lines", type=int, default=100_000)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name, Valkey(Path(name) / "valkey", port=None, **AOF) as valkey:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        Valkey(Path(name) / "valkey", appendonly="yes", appendfsync="everysec") as valkey,
+    ):
         folder = Path(name)
         env = {
             **os.environ,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from sandbox import fields
-from sandbox.errors import ApiError, invalid
+from sandbox.errors import ApiError, ConfigError, invalid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,12 +38,24 @@ class Backend:
         rooms: the rooms made so far.
         strict: whether create asks for an incident and an integration that exist.
         empty_after_loss: whether create answers `{}`, making nothing, if the incident's group is gone.
+        integrations: the IM integrations with war rooms enabled, each by what is not as usual in it.
     """
 
     incidents: Incidents
     rooms: Rooms
     strict: bool = False
     empty_after_loss: bool = False
+    integrations: list[JsonObject] = field(default_factory=lambda: [{}])
+
+    def set_integrations(self, integrations: object) -> None:
+        """Which IM integrations have war rooms enabled: objects with the API's names for what is not as usual.
+
+        Raises:
+            ConfigError: it is no list of objects.
+        """
+        if not isinstance(integrations, list) or not all(isinstance(one, dict) for one in integrations):
+            raise ConfigError('integrations are a list of objects such as {"data_source_id": 7, "name": "Slack"}')
+        self.integrations[:] = integrations
 
 
 def create(backend: Backend, caller: Caller, body: JsonObject) -> object:
@@ -142,11 +154,16 @@ def _observer(caller: Caller, number: int, name: str) -> JsonObject:
     }
 
 
-def im_integrations(_backend: Backend, caller: Caller, _body: JsonObject) -> object:
-    """POST /datasource/im/war-room-enabled/list: one IM integration, with its secret push key."""
-    item = {
-        "data_source_id": INTEGRATION_ID,
-        "integration_id": INTEGRATION_ID,
+def im_integrations(backend: Backend, caller: Caller, _body: JsonObject) -> object:
+    """POST /datasource/im/war-room-enabled/list: as a rule one IM integration, each with its secret push key."""
+    numbers = [own.get("data_source_id", INTEGRATION_ID) for own in backend.integrations]
+    return {"items": [_integration(caller, n) | own for n, own in zip(numbers, backend.integrations, strict=True)]}
+
+
+def _integration(caller: Caller, number: object) -> JsonObject:
+    return {
+        "data_source_id": number,
+        "integration_id": number,
         "account_id": caller.number,
         "team_id": 0,
         "plugin_id": 101,
@@ -158,7 +175,7 @@ def im_integrations(_backend: Backend, caller: Caller, _body: JsonObject) -> obj
         "description": "Feishu war-room integration",
         "integration_key": "secret-push-key-of-the-sandbox",
         "ref_id": "",
-        "settings": {"war_room_enabled": True},
+        "settings": {"war_room_enabled": True, "app_secret": "secret-setting-of-the-sandbox"},
         "no_editable": False,
         "creator_id": 20001,
         "updated_by": 20001,
@@ -167,7 +184,6 @@ def im_integrations(_backend: Backend, caller: Caller, _body: JsonObject) -> obj
         "last_time": 1716963000,
         "exclusive_data_source_id": 0,
     }
-    return {"items": [item]}
 
 
 def list_incidents(backend: Backend, caller: Caller, body: JsonObject) -> object:

@@ -9,6 +9,7 @@ from sandbox import fields
 from sandbox.envelope import JsonObject, Reply, encode
 from sandbox.errors import ApiError, ConfigError
 from sandbox.faults import FaultRule
+from sandbox.incidents import Outbreak
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -74,6 +75,15 @@ def _lose_groups(state: State, _query: str, body: object) -> object:
     return {"lost": state.backend.rooms.lose_groups(incident_id=incident_id, chat_id=chat_id)}
 
 
+def _add_incidents(state: State, _query: str, body: object) -> object:
+    return {"incident_ids": state.backend.incidents.add(Outbreak.of(body))}
+
+
+def _set_integrations(state: State, _query: str, body: object) -> object:
+    state.backend.set_integrations(body)
+    return _DONE
+
+
 def _object(body: object) -> JsonObject:
     if not isinstance(body, dict):
         raise ConfigError("the body is a JSON object")
@@ -91,6 +101,8 @@ _ROUTES: Final[Mapping[tuple[str, str], Callable[[State, str, object], object]]]
     ("POST", "keys"): _keys,
     ("POST", "pause"): _pause,
     ("POST", "lose-groups"): _lose_groups,
+    ("POST", "incidents"): _add_incidents,
+    ("POST", "integrations"): _set_integrations,
 }
 
 

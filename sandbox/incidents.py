@@ -1,15 +1,16 @@
-"""The account's incidents, made from a seed, and the rules by which /incident/list shows them."""
+"""The account's incidents, made from a seed or told by a test, and the rules by which /incident/list shows them."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 from dataclasses import dataclass
+from dataclasses import fields as fields_of
 from random import Random
 from typing import TYPE_CHECKING, Final
 
 from sandbox import fields
-from sandbox.errors import ApiError, invalid
+from sandbox.errors import ApiError, ConfigError, invalid
 
 if TYPE_CHECKING:
     from sandbox.envelope import JsonObject
@@ -21,6 +22,7 @@ SPACING_S: Final = 60
 MAX_WINDOW_S: Final = 31 * 24 * 3600
 MAX_OFFSET: Final = 10_000
 MAX_TOTAL: Final = 1000
+MOST_AT_ONCE: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +67,47 @@ class Incident:
         }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outbreak:
+    """Incidents that are alike, as a test asks for them; they start `spacing_s` apart, the first at `start_time_s`.
+
+    Raises:
+        ConfigError: a value is wrong.
+    """
+
+    count: int = 1
+    start_time_s: int = 0
+    spacing_s: int = 0
+    progress: str = "Triggered"
+    severity: str = "Critical"
+    channel_id: int = 1001
+
+    def __post_init__(self) -> None:
+        numbers = (self.count, self.start_time_s, self.spacing_s, self.channel_id)
+        if not all(type(number) is int and number >= 0 for number in numbers) or self.count > MOST_AT_ONCE:
+            raise ConfigError(f"count (up to {MOST_AT_ONCE}), start_time_s, spacing_s and channel_id are whole numbers")
+        if self.progress not in PROGRESS or self.severity not in SEVERITIES:
+            raise ConfigError(f"progress is one of {', '.join(PROGRESS)}, severity one of {', '.join(SEVERITIES)}")
+
+    @classmethod
+    def of(cls, value: object) -> Outbreak:
+        """The outbreak that a JSON object describes, with the names of the fields.
+
+        Raises:
+            ConfigError: it is none.
+        """
+        known = {one.name for one in fields_of(cls)}
+        if not isinstance(value, dict) or not value.keys() <= known:
+            raise ConfigError(f"incidents are an object with some of {', '.join(sorted(known))}")
+        return cls(**value)
+
+
 class Incidents:
-    """A fixed list of incidents, one a minute back from `now_s`, the newest first."""
+    """The incidents, the newest first: at the start `count` of them, one a minute back from `now_s`."""
 
     def __init__(self, count: int, seed: int, now_s: int) -> None:
-        random = Random(seed)
-        self._newest_first = [self._make(n, random, now_s) for n in range(count)]
+        self._random = Random(seed)
+        self._newest_first = [self._make(n, self._random, now_s) for n in range(count)]
         self._by_id = {incident.incident_id: incident for incident in self._newest_first}
 
     @staticmethod
@@ -83,6 +120,23 @@ class Incidents:
             channel_id=CHANNELS[n // 9 % 3],
             start_time_s=now_s - n * SPACING_S,
         )
+
+    def add(self, outbreak: Outbreak) -> list[str]:
+        """More incidents; their ids, in the order of their start."""
+        added = [
+            Incident(
+                incident_id=f"{self._random.getrandbits(64):016x}{len(self._by_id) + n:08x}",
+                title=f"Incident {len(self._by_id) + n + 1}",
+                progress=outbreak.progress,
+                severity=outbreak.severity,
+                channel_id=outbreak.channel_id,
+                start_time_s=outbreak.start_time_s + n * outbreak.spacing_s,
+            )
+            for n in range(outbreak.count)
+        ]
+        self._by_id |= {incident.incident_id: incident for incident in added}
+        self._newest_first = sorted(self._by_id.values(), key=lambda one: one.start_time_s, reverse=True)
+        return [incident.incident_id for incident in added]
 
     def find(self, incident_id: str) -> Incident | None:
         """The incident with this id."""

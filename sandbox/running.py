@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from sandbox.config import SandboxConfig
 from sandbox.faults import FaultRule
+from sandbox.incidents import Outbreak
 from sandbox.server import Server
 from sandbox.state import State
 
@@ -115,6 +116,15 @@ class Sandbox:
     def pause(self, seconds: float, account: str = "") -> None:
         """As `POST /sandbox/pause`."""
         self._ask(lambda: self._state.pause(seconds, account))
+
+    def add_incidents(self, **outbreak: object) -> list[str]:
+        """As `POST /sandbox/incidents`: more incidents, all alike; their ids, in the order of their start."""
+        wanted = Outbreak.of(outbreak)
+        return self._ask(lambda: self._state.backend.incidents.add(wanted))
+
+    def set_integrations(self, *integrations: JsonObject) -> None:
+        """As `POST /sandbox/integrations`: which IM integrations have war rooms enabled."""
+        self._ask(lambda: self._state.backend.set_integrations(list(integrations)))
 
     def lose_groups(self, *, incident_id: str = "", chat_id: str = "") -> int:
         """As `POST /sandbox/lose-groups`: delete groups in the IM; returns how many."""

@@ -6,10 +6,11 @@
       └── recovery, heartbeat ◀──────────────────┘                           nothing is lost: due, dead, lost jobs
 
 What it does stands in files that touch no technology: jobs, errors, health, rate_limit, retry_policy, open_war_room.
-Their adapters: token_bucket and ledger (Redis), flashduty (HTTP), gate, tasks and celery_app (Celery).
+Their adapters: token_bucket, ledger and refusals (Redis), flashduty (HTTP), gate, guard, tasks and celery_app (Celery).
 bootstrap joins them.
 
-Producers may import: jobs, errors, health, settings, messages, ledger, token_bucket, flashduty, redis_store, logs.
+Producers may import: jobs, errors, health, settings, messages, ledger, refusals, slots, token_bucket, flashduty,
+redis_store, logs.
 """
 
 from __future__ import annotations

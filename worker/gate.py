@@ -91,9 +91,10 @@ class Gate:
             with self._lock:
                 known.fetched_at.append(self._clock())
 
-    def dropped(self) -> None:
-        """What was fetched last was no message: it will not ask."""
+    def dropped(self) -> str:
+        """What was fetched last was no message: it will not ask. The queue that it came from."""
         self.asked(self._last)
+        return self._last
 
     def asked(self, queue: str) -> None:
         """The message has asked for its slot, or needs none."""

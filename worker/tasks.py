@@ -10,22 +10,23 @@ import structlog
 from celery import bootsteps, signals
 from celery.exceptions import Reject
 
-from worker import bootstrap, logs, transport
+from worker import bootstrap, guard, logs, transport
+from worker.arguments import job_of, preview
 from worker.celery_app import app, declare_queues
 from worker.errors import InvalidJob, QueueUnavailable, SettingsError
-from worker.gate import GATE
 from worker.heartbeat import Heartbeat
-from worker.jobs import Lane, WarRoomJob
 from worker.messages import TASK, shown
 from worker.open_war_room import Outcome, Report
 from worker.recovery import Recovery
 from worker.redis_store import RedisStore
+from worker.refusals import LONGEST, Refusal, Refusals
 from worker.settings import Settings
 
 if TYPE_CHECKING:
     from celery import Celery
 
-    from worker.bootstrap import AccountDesk, Runtime
+    from worker.bootstrap import Runtime
+    from worker.jobs import WarRoomJob
 
 EXIT_SETTINGS: Final = 2
 EXIT_UNREACHABLE: Final = 3
@@ -44,7 +45,7 @@ def runtime() -> Runtime:
     return _runtime
 
 
-@app.task(name=TASK, bind=True, ignore_result=True, acks_late=True, throws=(InvalidJob,))  # type: ignore[untyped-decorator]
+@app.task(name=TASK, bind=True, ignore_result=True, acks_late=True, throws=(InvalidJob,), Request=guard.Checked)  # type: ignore[untyped-decorator]
 def open_war_room(self: Any, **fields: Any) -> str:  # noqa: ANN401
     """Opens the room of one job; docs/celery.md has the message's fields."""
     queue = (self.request.delivery_info or {}).get("routing_key", "")
@@ -52,10 +53,10 @@ def open_war_room(self: Any, **fields: Any) -> str:  # noqa: ANN401
     asked = _once(lambda: here.gate.asked(queue))
     began = time.monotonic()
     try:
-        desk, job = _read(here, fields)
-        report = desk.open_war_room(job, asked, lambda taken: _show(self.request.id, job, taken))
+        job = job_of(fields, {name: desk.account.integration_id for name, desk in here.desks.items()})
+        report = here.desks[job.account].open_war_room(job, asked, lambda taken: _show(self.request.id, job, taken))
     except InvalidJob as error:
-        log.error("this message is no job", task_id=self.request.id, queue=queue, error=str(error))  # noqa: TRY400
+        _refuse(queue, str(error), self.request.id, preview(fields))
         raise  # for Celery's events; `throws` spares the log its traceback
     except QueueUnavailable as error:  # only a worker that must stop gives up holding
         log.warning("left in its queue", task_id=self.request.id, error=str(error))
@@ -66,20 +67,15 @@ def open_war_room(self: Any, **fields: Any) -> str:  # noqa: ANN401
     return report.outcome.value
 
 
-def _read(here: Runtime, fields: dict[str, Any]) -> tuple[AccountDesk, WarRoomJob]:
-    account = fields.get("account", "default")
-    desk = here.desks.get(account) if isinstance(account, str) else None
-    if desk is None:
-        raise InvalidJob(f"account: {account!r} is not one of this worker's: {', '.join(here.desks)}")
-    if "lane" in fields:
-        raise InvalidJob("lane: is not a field of a job; write urgent=true")
-    urgent = fields.pop("urgent", False)
-    if not isinstance(urgent, bool):
-        raise InvalidJob("urgent: must be true or false")
-    if fields.get("integration_id") is None and desk.account.integration_id is not None:
-        fields["integration_id"] = desk.account.integration_id
-    lane = Lane.URGENT if urgent else Lane.BULK
-    return desk, WarRoomJob.of(**{**fields, "account": account, "lane": lane})
+def _refuse(queue: str, reason: str, task_id: str, shown: str = "") -> None:
+    """Says in the log, and keeps where people look, that a message was refused."""
+    log.error("refused a message", reason=reason[:LONGEST], task_id=task_id, queue=queue)
+    if _runtime is None:
+        return
+    try:
+        Refusals(_runtime.store).keep(Refusal(time.time(), queue, reason, task_id, shown))
+    except QueueUnavailable as error:
+        log.warning("could not keep what was refused", error=str(error))
 
 
 def _show(task_id: str, named: WarRoomJob, taken: WarRoomJob) -> None:
@@ -135,41 +131,19 @@ def _nothing() -> None:
     """The hub asks the gate after every wake-up; waking is all it needs."""
 
 
-class JunkGuard(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Drops what stands in a queue and is no message: kombu would let one line of junk end the worker."""
+class Guard(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Refuses what stands in a queue and is no message of ours: one line of junk would end the worker."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
     def start(self, parent: Any) -> None:  # noqa: ANN401
-        """Wraps the channel's reading of a reply; each connection brings a new channel."""
-        channel = parent.task_consumer.channel
-        handlers = getattr(channel, "handlers", {})
-        if "BRPOP" in handlers:
-            handlers["BRPOP"] = _without_junk(channel, handlers["BRPOP"])
-
-
-def _newest(channel: Any) -> Any:  # noqa: ANN401
-    return next(reversed(channel.qos._delivered), None)  # noqa: SLF001 - tests/contracts watches it
-
-
-def _without_junk(channel: Any, read: Any) -> Any:  # noqa: ANN401
-    def guarded() -> None:
-        last = _newest(channel)
-        try:
-            read()
-        except (ValueError, TypeError, LookupError, AttributeError) as error:
-            # Its text stays out of the log: whoever pushed it may have put anything into it.
-            log.error("dropped what is no message from a queue", reason=type(error).__name__)  # noqa: TRY400
-            GATE.dropped()
-            if _newest(channel) != last:  # it got as far as a delivery: it would come back, and hold a thread's place
-                channel.basic_reject(_newest(channel), requeue=False)
-
-    return guarded
+        """Begins to guard; each connection brings a new channel."""
+        guard.install(parent, _refuse)
 
 
 transport.use(app)
 app.steps["consumer"].add(GateTick)
-app.steps["consumer"].add(JunkGuard)
+app.steps["consumer"].add(Guard)
 
 
 def app_for_celery() -> Celery:

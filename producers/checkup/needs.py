@@ -41,6 +41,7 @@ ZREVRANGE {retries} 0 1
 ZRANGEBYSCORE {retries} -inf 1 LIMIT 0 1
 ZREMRANGEBYSCORE {retries} -inf 0
 SET {nudged} v NX PX 1
+GET {nudged}
 EVAL return(1) 1 {job}
 EVALSHA 0000000000000000000000000000000000000000 1 {job}
 LPUSH {bulk} m
@@ -65,6 +66,10 @@ GET warrooms:idempotency:doctor
 SET warrooms:idempotency:doctor v NX EX 1
 GET unacked_mutex
 SET unacked_mutex v NX PX 1
+LPUSH warrooms:refused m
+LTRIM warrooms:refused 0 99
+LRANGE warrooms:refused 0 0
+EXPIRE warrooms:refused 1
 SADD _kombu.binding.celery.pidbox m
 SREM _kombu.binding.celery.pidbox m
 SMEMBERS _kombu.binding.celery.pidbox

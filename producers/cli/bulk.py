@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, BinaryIO
 
 from producers import console
@@ -13,7 +13,9 @@ from producers.cli.bulk_input import BadLines, Lines, name_of, opened
 from producers.cli.bulk_summary import Outcome, dry_run_lines, result_lines, summary_json, summary_lines
 from producers.cli.desks import check_batch, defaults
 from producers.cli.exits import Stopped
+from producers.cli.integrations import Reasons, lookup
 from producers.cli.ticker import Ticker
+from producers.queue import JobQueue, new_batch_name
 from worker.errors import QueueUnavailable
 from worker.jobs import Lane
 from worker.settings import Settings
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
 
     from producers.cli.exits import Exit
     from producers.parsing import Defaults
-    from producers.queue import JobQueue
     from producers.receipt import Receipt
     from worker.jobs import WarRoomJob
     from worker.settings import Account
@@ -73,21 +74,19 @@ def bulk(request: Request) -> Exit:
     settings = Settings.load()
     accounts = settings.accounts()
     lane = Lane.URGENT if request.urgent else Lane.BULK
-    run = _Run(
-        request,
-        settings,
-        accounts,
-        defaults(accounts, request.account, request.integration, lane),
-        BadLines(verbose=request.verbose, keep=request.json),
-    )
-    try:
-        _read(run)
-    except KeyboardInterrupt:
-        if run.outcome.batch:
-            raise
-        raise Stopped("stopped; nothing was queued") from None
-    _follow(run)
-    return _report(run)
+    usual = defaults(accounts, request.account, request.integration, lane)
+    bad = BadLines(verbose=request.verbose, keep=request.json)
+    with closing(JobQueue(settings)) as queue:  # connects only if a line needs an integration that nobody set
+        ids = lookup(usual.integration_ids, settings, queue, Reasons(quiet=request.json))
+        run = _Run(request, settings, accounts, replace(usual, integration_ids=ids), bad)
+        try:
+            _read(run)
+        except KeyboardInterrupt:
+            if run.outcome.batch:
+                raise
+            raise Stopped("stopped; nothing was queued") from None
+        _follow(run)
+        return _report(run)
 
 
 def _read(run: _Run) -> None:
@@ -114,8 +113,6 @@ def _check(run: _Run, stream: BinaryIO) -> None:
 
 def _queue(run: _Run, stream: BinaryIO) -> None:
     """Queues what is good. Whatever stops it, the outcome says what was queued before."""
-    from producers.queue import JobQueue, new_batch_name  # noqa: PLC0415 - Celery is not for --dry-run
-
     outcome = run.outcome
     outcome.batch = run.request.batch or new_batch_name()
     lines = run.lines(stream)

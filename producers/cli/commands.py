@@ -7,15 +7,13 @@ from typing import Annotated, Final
 
 import typer
 
-from producers.cli import commands_failed, commands_limit
-from producers.cli.options import Account, BatchToSee, DryRun, Json  # noqa: TC001 - typer reads them
-
-INT64_MAX: Final = 2**63 - 1
+from producers.cli import commands_failed, commands_flashduty, commands_limit
+from producers.cli.options import INT64_MAX, Account, BatchToSee, DryRun, Integration, Json
 
 EXIT_CODES: Final = """\b
 Exit codes: 0 done; 1 some jobs failed, --timeout passed, too late to cancel, or doctor found a problem; 2 bad usage,
 input or settings (one bad line or job is enough, the good ones are done nevertheless unless --strict); 3 cannot reach
-Redis; 130 stopped by Ctrl-C (jobs go on)."""
+Redis or the API; 130 stopped by Ctrl-C (jobs go on)."""
 
 app = typer.Typer(
     name="warrooms",
@@ -34,12 +32,6 @@ class Format(StrEnum):
     CSV = "csv"
     JSONL = "jsonl"
     IDS = "ids"
-
-
-Integration = Annotated[
-    int | None,
-    typer.Option(min=1, max=INT64_MAX, metavar="N", help="The IM integration. [FLASHDUTY_INTEGRATION_ID]"),
-]
 
 
 def _version(value: bool) -> None:  # noqa: FBT001 - typer calls it so
@@ -205,6 +197,7 @@ def cancel_(
     return cancel(jobs or [], batch, account, dry_run=dry_run, json=json)
 
 
+app.add_typer(commands_flashduty.app)
 app.add_typer(commands_failed.app, name="failed")
 app.add_typer(commands_limit.app, name="limit")
 

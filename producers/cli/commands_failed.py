@@ -65,6 +65,14 @@ def show_(
     return show(job, account, json=json)
 
 
+@app.command("refused")
+def refused_(*, json: Json = False) -> int:
+    """List the messages of other Celery clients that the workers refused because they are no jobs; the last hundred."""
+    from producers.cli.refused import refused  # noqa: PLC0415
+
+    return refused(json=json)
+
+
 @app.command("replay")
 def replay_(
     jobs: Targets = None,

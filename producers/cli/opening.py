@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -13,13 +14,14 @@ from producers.answers import receipt_json, record_json
 from producers.bad_input import BadInput
 from producers.cli.desks import Patience, defaults, open_desks
 from producers.cli.exits import Exit, StillWaiting, Stopped
+from producers.cli.integrations import Reasons, lookup
 from producers.cli.views import room_link, state_of, to_do
 from producers.crew import Crew
 from producers.desk import Desk, halt_of
 from producers.parsing import parse_job
 from producers.queue import JobQueue
 from producers.receipt import Receipt, Status
-from worker.errors import QueueUnavailable
+from worker.errors import InvalidJob, QueueUnavailable
 from worker.jobs import JobState, Lane, WarRoomJob
 from worker.settings import Settings
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from producers.halts import Halt
+    from producers.parsing import Defaults
     from worker.records import Record
 
 LOOK_EVERY_S: Final = 0.25
@@ -52,8 +55,8 @@ def open_one(
     usual = defaults(accounts, account, None, Lane.URGENT)
     if usual.account not in accounts:
         raise BadInput(f"there are several accounts; name one with --account: {', '.join(accounts)}")
-    job = parse_job(fields, usual)
     with closing(JobQueue(settings)) as queue:
+        job = _job(fields, settings, queue, usual)
         receipt = queue.enqueue(job)
         record = queue.ledger(job.account).record(job.id)
         halt = halt_of(Desk(accounts[job.account], queue.ledger(job.account), queue.bucket(job.account)))
@@ -80,6 +83,16 @@ def open_one(
         )
     failed = wait and record is not None and record.state is JobState.FAILED
     return Exit.JOBS_FAILED if failed else Exit.DONE
+
+
+def _job(fields: Mapping[str, object], settings: Settings, queue: JobQueue, usual: Defaults) -> WarRoomJob:
+    """The job; where no integration is named or set, the account's only one is looked up."""
+    why = Reasons(quiet=True)
+    try:
+        return parse_job(fields, replace(usual, integration_ids=lookup(usual.integration_ids, settings, queue, why)))
+    except InvalidJob as error:
+        problem = f"{error}; {why}" if str(why) else str(error)
+    raise InvalidJob(problem)
 
 
 def _finished(job: WarRoomJob, receipt: Receipt, timeout_s: float | None, *, quiet: bool) -> Record | None:

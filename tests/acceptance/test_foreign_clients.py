@@ -128,7 +128,7 @@ def test_what_is_no_job_is_said_in_the_log_and_the_worker_goes_on(
     problems = _problems(house.log())
     for name, (_, sentence) in NO_JOBS.items():
         with subtests.test(name):
-            (line,) = [line for line in problems if sentence in line["event"] + line.get("error", "")]
+            (line,) = [line for line in problems if sentence in line["event"] + line.get("reason", "")]
             assert "exception" not in line, "one sentence, no traceback"
     with subtests.test("positional arguments"):
         assert [line for line in problems if "positional argument" in str(line)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,7 +35,15 @@ def test_a_worker_remote_control_and_the_commands_need_no_more_than_the_rule(tmp
         with Stack(redis_url=url.replace("//", "//desk:p4ss@")) as stack:
             stack.start_worker(wait=False)
             warrooms = str(Path(sys.executable).with_name("warrooms"))
-            for command in (["open", ID, "--timeout", "30"], ["status", ID]):
+            admin.lpush("warrooms.default", "junk")
+            stack.control("incidents", count=2, start_time_s=int(time.time()) - 60)
+            for command in (
+                ["open", ID, "--timeout", "30"],
+                ["status", ID],
+                ["integrations"],
+                ["backlog", "--since", "1d", "--without-room", "--batch", "night"],
+                ["failed", "refused"],
+            ):
                 subprocess.run([warrooms, *command], env=stack.env, check=True, timeout=60, capture_output=True)
             inspected = stack.run("celery", "-A", "worker", "inspect", "ping", "--timeout", "10", "--json")
             assert '"pong"' in inspected.stdout

@@ -169,6 +169,7 @@ COMMANDS: Final = (
     ("status", "--json"),
     ("failed", "list"),
     ("failed", "list", "--json"),
+    ("failed", "refused"),
     ("limit", "resume"),
     ("doctor",),
     ("doctor", "--json"),
@@ -182,6 +183,26 @@ def test_the_key_is_in_nothing_that_the_commands_print(told: tuple[House, Wireta
     done = subprocess.run([warrooms, *command], env=house.stack.env, capture_output=True, text=True, check=False)
     assert done.stdout, done.stderr
     _assert_no_key(done.stdout + done.stderr, f"warrooms {' '.join(command)}")
+
+
+@pytest.mark.parametrize("command", [("integrations",), ("backlog", "--since", "1d", "--without-room")], ids=" ".join)
+def test_what_asks_the_api_itself_does_not_print_what_it_says_back(
+    told: tuple[House, Wiretap], command: tuple[str, ...]
+) -> None:
+    """The key, and the secrets of the integrations."""
+    house = told[0]
+    for code in ("InternalError", "InvalidParameter"):
+        house.stack.fault(kind="echo", code=code, calls=1)
+    warrooms = str(Path(sys.executable).parent / "warrooms")
+    shown = ""
+    for _ in range(2):
+        done = subprocess.run([warrooms, *command], env=house.stack.env, capture_output=True, text=True, check=False)
+        shown += done.stdout + done.stderr
+    assert "[app key]" in shown, "it was said back, and taken out"
+    _assert_no_key(shown, f"warrooms {' '.join(command)}")
+    kept = [_value(house.stack.redis, name) for name in house.stack.redis.scan_iter()]
+    for secret in ("secret-push-key", "secret-setting"):
+        assert not any(secret in text for text in (shown, *kept))
 
 
 def test_the_key_is_in_no_process_list(told: tuple[House, Wiretap]) -> None:

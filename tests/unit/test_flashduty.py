@@ -195,7 +195,7 @@ def test_incidents_are_read_a_page_at_a_time() -> None:
     api = Api({"items": [INCIDENT_ITEM], "total": 1000, "has_next_page": True, "search_after_ctx": "c1"})
     page = client(api).incidents(QUERY).value
     incident = Incident(INCIDENT, "0E83EE", "db down", "Triggered", "Critical", 1500, 1)
-    assert page == IncidentPage((incident,), has_next_page=True, search_after_ctx="c1")
+    assert page == IncidentPage((incident,), has_next_page=True, search_after_ctx="c1", total=1000)
     assert api.body == {"start_time": 1000, "end_time": 2000, "limit": 100, "asc": True}
     client(api).incidents(QUERY.after(page))
     assert api.body == {

@@ -16,6 +16,8 @@ T = TypeVar("T")
 
 MAX_WINDOW_S: Final = 31 * 24 * 3600
 MAX_PAGE: Final = 100
+MAX_TOTAL: Final = 1000
+"""The API counts no further: at 1,000 there may be any number (its page on pagination)."""
 
 
 class WrongShape(Exception):
@@ -67,11 +69,19 @@ class Incident:
 
 @dataclass(frozen=True, slots=True)
 class IncidentPage:
-    """A page of incidents. `search_after_ctx` is the cursor of the next one, empty on the last."""
+    """A page of incidents.
+
+    Args:
+        items: the incidents.
+        has_next_page: whether there is another page; the only thing that says so.
+        search_after_ctx: the cursor of the next one, empty on the last.
+        total: how many match, as the API counts; never above `MAX_TOTAL`, so a hint for people and nothing else.
+    """
 
     items: tuple[Incident, ...]
     has_next_page: bool
     search_after_ctx: str
+    total: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +176,8 @@ def incident_page(data: object) -> IncidentPage:
     if more and not cursor:
         raise WrongShape
     items = tuple(_incident(item) for item in _items(fields))
-    return IncidentPage(items, has_next_page=more, search_after_ctx=cursor if more else "")
+    total = _number(fields, "total")
+    return IncidentPage(items, has_next_page=more, search_after_ctx=cursor if more else "", total=total)
 
 
 def _is_ours(room: ListedRoom, incident_id: str, integration_id: int) -> bool:

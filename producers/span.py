@@ -1,0 +1,84 @@
+"""A span of time as people write it, and its windows of at most 31 days. Pure.
+
+`24h`, `3d` or `1h30m` is so long before now. `2026-11-25T08:00+01:00` is that instant; without an offset it is the time
+of this machine, without a time midnight.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+from producers.parsing import shown
+from worker.errors import SettingsError
+from worker.flashduty.answers import MAX_WINDOW_S
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+UNIT_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """From `start` to `end`, both of them in it, in whole seconds since the epoch."""
+
+    start: int
+    end: int
+
+    @classmethod
+    def of(cls, since: str, until: str | None, now_s: float) -> Span:
+        """The span that a person means.
+
+        Raises:
+            SettingsError: one of the two is no time, or nothing lies between them.
+        """
+        start = math.floor(moment_s("--since", since, now_s))
+        end = math.ceil(now_s if until is None else moment_s("--until", until, now_s))
+        if start >= end:
+            what = "now" if until is None else f"--until {shown(until)}"
+            raise SettingsError(f"--since {shown(since)} must lie before {what}")
+        return cls(start, end)
+
+    def windows(self) -> Iterator[Span]:
+        """Its parts, oldest first, as long as the API lists at once. Neighbours share a second, so none is lost."""
+        start = self.start
+        while start < self.end:
+            yield Span(start, min(start + MAX_WINDOW_S, self.end))
+            start += MAX_WINDOW_S
+
+    def after(self, start: int) -> Span:
+        """What is left of it from a window's start on."""
+        return Span(max(self.start, start), self.end)
+
+
+def moment_s(option: str, text: str, now_s: float) -> float:
+    """The moment that a duration before now or an ISO 8601 instant means, in seconds since the epoch.
+
+    Raises:
+        SettingsError: the text is neither.
+    """
+    plain = text.strip()
+    parts = re.findall(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([smhdw])", plain.lower(), re.ASCII)
+    if parts and "".join(number + unit for number, unit in parts) == plain.lower():
+        moment = now_s - sum(float(number) * UNIT_S[unit] for number, unit in parts)
+    else:
+        moment = _instant(option, plain)
+    if moment < 0:
+        raise SettingsError(f"{option} {shown(text)} lies before 1970: there were no incidents")
+    return moment
+
+
+def _instant(option: str, text: str) -> float:
+    try:
+        return datetime.fromisoformat(text).astimezone().timestamp()
+    except (ValueError, OverflowError, OSError):
+        pass
+    hint = f"; did you mean {text}h or {text}d?" if re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) else ""
+    raise SettingsError(
+        f"{option} must be how long ago (90m, 24h, 3d) or an instant like 2026-11-25T08:00+01:00, "
+        f"got {shown(text)}{hint}"
+    )
