@@ -33,6 +33,7 @@ ENQUEUED, THERE_ALREADY = 202, 200
 
 _LOCATION = {"Location": {"schema": {"type": "string"}, "description": "where the job is: /v1/jobs/{id}"}}
 _REPLAYED = "Idempotency-Replayed"
+_HEADERS = _LOCATION | {_REPLAYED: {"schema": {"const": "true"}, "description": "the first answer to this key, again"}}
 
 IdempotencyKey = Annotated[
     str | None,
@@ -62,8 +63,8 @@ def routes(web: Web) -> APIRouter:
         summary="Open a war room",
         status_code=ENQUEUED,
         responses={
-            **schemas.answers(202, "queued", RoomReceiptJson, schemas.RECEIPT, _LOCATION),
-            **schemas.answers(200, "the job was there already", RoomReceiptJson, schemas.ROOM, _LOCATION),
+            **schemas.answers(202, "queued", RoomReceiptJson, schemas.RECEIPT, _HEADERS),
+            **schemas.answers(200, "the job was there already", RoomReceiptJson, schemas.ROOM, _HEADERS),
             **schemas.problems(
                 Kind.MALFORMED,
                 Kind.UNAUTHORIZED,
