@@ -1,5 +1,6 @@
-"""Settings: read once from the environment, frozen, handed down. The one place that knows the variables' names;
-those of the web process are in producers/http/settings.py.
+"""Settings: read once from the environment, frozen, handed down. The one place that knows the variables' names.
+
+Those of the web process are in producers/http/settings.py.
 
 | variable | default | meaning |
 |---|---|---|
