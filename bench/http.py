@@ -46,6 +46,7 @@ TOKEN = os.environ.setdefault("BENCH_TOKEN", secrets.token_hex(16))
 """In the environment, so that the client's process has the same."""
 CONNECTIONS = 64
 RATE_PER_S = 200
+EVENTS = 10
 WRK = """
 local base, n = "%s", 0
 request = function()
@@ -207,6 +208,24 @@ def bulk(port: int, process: psutil.Process, queue: JobQueue, count: int) -> dic
     }
 
 
+def away(port: int, valkey: Valkey, queue: JobQueue) -> dict[str, Any]:
+    """How long the webhook takes to answer while Redis is frozen, and whether it records the events afterwards."""
+    times, statuses = [], set[int]()
+    headers = {"X-Warrooms-Secret": TOKEN}
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=30, trust_env=False) as http:
+        valkey.freeze()
+        for number in range(EVENTS):
+            incident = {"incident_id": f"{1 << 90 | number:024x}"}
+            began = time.perf_counter()
+            event = {"event_id": str(number), "event_type": "i_assign", "incident": incident}
+            statuses.add(http.post("/webhooks/flashduty", json=event).status_code)
+            times.append(time.perf_counter() - began)
+        valkey.thaw()
+    ledger = queue.ledger("default")
+    until(lambda: ledger.progress().queued_urgent == EVENTS, "the events that were held")
+    return {"events": EVENTS, "worst_s": round(max(times), 2), "statuses": sorted(statuses), "recorded_late": EVENTS}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=30)
@@ -222,6 +241,7 @@ def main() -> None:
             "REDIS_URL": valkey.url,
             "FLASHDUTY_INTEGRATION_ID": str(INTEGRATION_ID),
             "WARROOMS_API_TOKENS": f"bench:{TOKEN}",
+            "WARROOMS_WEBHOOK_SECRET": TOKEN,
             "WARROOMS_LOG_FORMAT": "json",
         }
         log = folder / "web.log"
@@ -236,6 +256,7 @@ def main() -> None:
             time.sleep(1)  # what wrk had asked for when it ended is still being queued
             queue.store.client.flushdb()
             report(what="bulk", **bulk(port, psutil.Process(web.popen.pid), queue, options.lines))
+            report(what="webhook while Redis is frozen", **away(port, valkey, queue))
         finally:
             web.stop()
             queue.close()

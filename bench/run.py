@@ -109,6 +109,27 @@ PROMISES = (
         lambda r: r[0]["ratio"] >= 3 and r[0]["growth_mb"] <= 20,
     ),
     Promise(
+        "POST /v1/war-rooms with ledger record, open loop at 200/s; the most it sustains",
+        "p99 <= 50 ms; >= 500/s",
+        "http",
+        lambda r: f"p99 {r[0]['p99_ms']} ms, worst {r[0]['worst_ms']} ms; {r[1]['sustained_per_s']:,}/s",
+        lambda r: r[0]["p99_ms"] <= 50 and r[0]["not_202"] == 0 and r[1]["sustained_per_s"] >= 500,
+    ),
+    Promise(
+        "bulk of 100,000 JSON lines over HTTP, cut while sending and while reading, then repeated",
+        "<= +40 MB; 0 lost or doubled",
+        "http",
+        lambda r: "+{web_grew_mb} MB; {lost_or_doubled} lost or doubled; {lines_per_s:,} lines/s".format(**r[2]),
+        lambda r: r[2]["web_grew_mb"] <= 40 and r[2]["lost_or_doubled"] == 0,
+    ),
+    Promise(
+        "webhook while Redis is frozen: the slowest answer of 10 events; all recorded when it is back",
+        "<= 2 s; all",
+        "http",
+        lambda r: f"{r[3]['worst_s']} s; {r[3]['recorded_late']} of {r[3]['events']}",
+        lambda r: r[3]["worst_s"] <= 2 and r[3]["recorded_late"] == r[3]["events"],
+    ),
+    Promise(
         "make demo after set-up; warrooms --help",
         "<= 45 s; <= 0.5 s",
         "startup",

@@ -1,5 +1,7 @@
 """Settings: read once from the environment, frozen, handed down. The one place that knows the variables' names.
 
+Those of the web process are in producers/http/settings.py.
+
 | variable | default | meaning |
 |---|---|---|
 | REDIS_URL | redis://localhost:6379/0 | the Redis that everyone shares; a database of its own |

@@ -1,10 +1,12 @@
 """The web process: HTTP API and webhook receiver. Every route is thin: who asks, one call, one answer.
 
-    serve ──▶ app ──▶ jobs_routes, bulk_routes, failed_routes, account_routes, webhook_routes, health_routes
-                │          │            │             │                             │
-                │          ├──▶ till ───┴──▶ intake ──┼──▶ producers.queue ◀── hand_over ◀── producers.webhook
-                │          └──▶ replays               └──▶ letters
-                └──▶ settings, tokens, problems, schemas
+    serve ─▶ app ─┬─▶ jobs_routes ────▶ idempotency, together ─┐
+                  ├─▶ bulk_routes ────▶ bulk ──────────────────┴─▶ intake ─┐
+                  ├─▶ webhook_routes ─▶ hand_over ─▶ events ───────────────┴─▶ producers.queue
+                  ├─▶ failed_routes ──▶ letters, replays ─▶ worker.ledger
+                  └─▶ account_routes, health_routes
 
-Pure, and of no technology: tokens, problems, letters. `web` is what the routes share; only `app` makes it.
+`web` is what the routes share; only `app` makes it. `answering` and `problems` are how they answer, `tokens` and
+`settings` what they are told, `schemas` and `examples` what the OpenAPI page says, `size` what they refuse to read.
+Of no technology: tokens, problems, letters, producers.webhook.
 """

@@ -5,7 +5,7 @@ from fastapi import APIRouter, Request, Response
 
 from producers.crew import Crew
 from producers.desk import Desk, halt_of
-from producers.http import schemas
+from producers.http import examples, schemas
 from producers.http.answering import Json
 from producers.http.problems import Kind
 from producers.http.schemas import LimitJson, LimitsJson
@@ -22,7 +22,7 @@ def routes(_web: Web) -> APIRouter:
         methods=["GET"],
         summary="The accounts' limits, and what waits for them",
         responses={
-            **schemas.answers(200, "each account that exists for this token", LimitsJson, schemas.LIMITS),
+            **schemas.answers(200, "each account that exists for this token", LimitsJson, examples.LIMITS),
             **schemas.problems(Kind.UNAUTHORIZED, Kind.FORBIDDEN, Kind.INVALID, Kind.UNAVAILABLE),
         },
     )

@@ -129,8 +129,12 @@ class Bulk:
             "on_disk": self.tally.on_disk,
             "error": self.error,
         }
-        return json.dumps({"summary": summary}).encode() + b"\n"
+        return _encoded({"summary": summary})
 
 
 def _line(number: int, answer: dict[str, object]) -> bytes:
-    return json.dumps({"line": number, **answer}).encode() + b"\n"
+    return _encoded({"line": number, **answer})
+
+
+def _encoded(answer: dict[str, object]) -> bytes:
+    return json.dumps(answer, separators=(",", ":")).encode("ascii") + b"\n"

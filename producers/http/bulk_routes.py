@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from producers.backlog import BadLine, Form, GoodLine, read_array, read_jobs
-from producers.http import schemas
+from producers.http import examples, schemas
 from producers.http.answering import media_type_of, spooled
 from producers.http.bulk import MEDIA_TYPE, Bulk
 from producers.http.problems import Kind, refused
@@ -92,7 +92,7 @@ async def bulk(
     caller: MayEnqueue,
     batch: Annotated[
         str | None,
-        Query(pattern=BATCH_PATTERN, description="counts the jobs; a new name without it", examples=[schemas.BATCH]),
+        Query(pattern=BATCH_PATTERN, description="counts the jobs; a new name without it", examples=[examples.BATCH]),
     ] = None,
 ) -> Response:
     """Queues the jobs of a body: JSON Lines, CSV with a header, incident ids one a line, or a JSON array.

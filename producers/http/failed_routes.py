@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from producers.answers import record_json
 from producers.bad_input import BadInput
 from producers.choice import Choice, seconds
-from producers.http import schemas
+from producers.http import examples, schemas
 from producers.http.answering import Json
 from producers.http.letters import Place, newest_first
 from producers.http.problems import Kind, Problem, Refused, of_fields
@@ -48,7 +48,7 @@ def routes(_web: Web) -> APIRouter:
     """The routes."""
     router = APIRouter(tags=["dead letters"])
     known = (Kind.UNAUTHORIZED, Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.INVALID, Kind.UNAVAILABLE)
-    page = {"failed_jobs": [schemas.FAILED_JOB], "next_cursor": None}
+    page = {"failed_jobs": [examples.FAILED_JOB], "next_cursor": None}
     router.add_api_route(
         "/v1/failed",
         failed,
@@ -62,12 +62,12 @@ def routes(_web: Web) -> APIRouter:
         methods=["POST"],
         summary="Queue dead letters again",
         responses={
-            **schemas.answers(200, "what was queued again", ReplayJson, schemas.REPLAYED),
+            **schemas.answers(200, "what was queued again", ReplayJson, examples.REPLAYED),
             **schemas.problems(*known, Kind.MALFORMED, Kind.TOO_LARGE),
         },
         openapi_extra={
             "requestBody": {
-                "content": {"application/json": {"example": {"batch": schemas.BATCH, "codes": ["Timeout"]}}}
+                "content": {"application/json": {"example": {"batch": examples.BATCH, "codes": ["Timeout"]}}}
             }
         },
     )

@@ -16,7 +16,7 @@ from producers.answers import (
     room_receipt_json,
 )
 from producers.desk import batch_progress
-from producers.http import schemas
+from producers.http import examples, schemas
 from producers.http.answering import Json, json_body
 from producers.http.idempotency import Kept
 from producers.http.idempotency import Request as Keyed
@@ -33,6 +33,7 @@ ENQUEUED, THERE_ALREADY = 202, 200
 
 _LOCATION = {"Location": {"schema": {"type": "string"}, "description": "where the job is: /v1/jobs/{id}"}}
 _REPLAYED = "Idempotency-Replayed"
+_HEADERS = _LOCATION | {_REPLAYED: {"schema": {"const": "true"}, "description": "the first answer to this key, again"}}
 
 IdempotencyKey = Annotated[
     str | None,
@@ -62,8 +63,8 @@ def routes(web: Web) -> APIRouter:
         summary="Open a war room",
         status_code=ENQUEUED,
         responses={
-            **schemas.answers(202, "queued", RoomReceiptJson, schemas.RECEIPT, _LOCATION),
-            **schemas.answers(200, "the job was there already", RoomReceiptJson, schemas.ROOM, _LOCATION),
+            **schemas.answers(202, "queued", RoomReceiptJson, examples.RECEIPT, _HEADERS),
+            **schemas.answers(200, "the job was there already", RoomReceiptJson, examples.ROOM, _HEADERS),
             **schemas.problems(
                 Kind.MALFORMED,
                 Kind.UNAUTHORIZED,
@@ -84,7 +85,7 @@ def routes(web: Web) -> APIRouter:
         methods=["GET"],
         summary="One job: its state, its room, or why there is none",
         responses={
-            **schemas.answers(200, "the job", RecordJson, schemas.JOB),
+            **schemas.answers(200, "the job", RecordJson, examples.JOB),
             **schemas.problems(Kind.UNAUTHORIZED, Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.INVALID, Kind.UNAVAILABLE),
         },
     )
@@ -94,7 +95,7 @@ def routes(web: Web) -> APIRouter:
         methods=["GET"],
         summary="One batch: how far it is",
         responses={
-            **schemas.answers(200, "the batch", BatchJson, schemas.BATCH_ANSWER),
+            **schemas.answers(200, "the batch", BatchJson, examples.BATCH_ANSWER),
             **schemas.problems(Kind.UNAUTHORIZED, Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.INVALID, Kind.UNAVAILABLE),
         },
     )
@@ -141,7 +142,7 @@ def _answer(kept: Kept, *, replayed: bool = False) -> Response:
 async def job(
     request: Request,
     caller: MayRead,
-    id: Annotated[str, Path(max_length=200, examples=[schemas.JOB_ID])],  # noqa: A002 - its name in the path
+    id: Annotated[str, Path(max_length=200, examples=[examples.JOB_ID])],  # noqa: A002 - its name in the path
 ) -> Response:
     """Everything that is known of the job."""
     web = web_of(request)
@@ -163,7 +164,7 @@ async def job(
 async def batch(
     request: Request,
     caller: MayRead,
-    id: Annotated[str, Path(pattern=BATCH_PATTERN, examples=[schemas.BATCH])],  # noqa: A002 - its name in the path
+    id: Annotated[str, Path(pattern=BATCH_PATTERN, examples=[examples.BATCH])],  # noqa: A002 - its name in the path
 ) -> Response:
     """Its jobs by state, over all accounts that exist for this token."""
     web = web_of(request)

@@ -41,7 +41,13 @@ def serve(host: str, port: int) -> None:
         structlog.get_logger("warrooms.web").info("web.listening", url=f"http://{shown}:{listener.getsockname()[1]}")
         # No access log: it would say every path and query, at the cost of a line for each of 500 requests a second.
         config = uvicorn.Config(
-            app, http="h11", ws="none", log_config=None, access_log=False, timeout_graceful_shutdown=STOP_GRACE_S
+            app,
+            http="h11",
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=STOP_GRACE_S,
         )
         signal.signal(signal.SIGTERM, _nothing)  # uvicorn raises it once more at the end, which would look like a crash
         uvicorn.Server(config).run(sockets=[listener])

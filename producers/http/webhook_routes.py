@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response, Security
 from fastapi.security import APIKeyHeader
 
-from producers.http import schemas
+from producers.http import examples, schemas
 from producers.http.answering import Json, json_body
 from producers.http.events import Event
 from producers.http.hand_over import NoRoom
@@ -39,7 +39,7 @@ def routes(web: Web) -> APIRouter:
                 200,
                 "recorded, or nothing to do",
                 WebhookJson,
-                {"result": "queued", "job_id": schemas.JOB_ID, "reason": None},
+                {"result": "queued", "job_id": examples.JOB_ID, "reason": None},
             ),
             **schemas.problems(
                 Kind.MALFORMED,
@@ -51,7 +51,7 @@ def routes(web: Web) -> APIRouter:
                 Kind.HELD,
             ),
         },
-        openapi_extra=schemas.body([("application/json", _schema(web.settings.rules()), schemas.WEBHOOK_EVENT)]),
+        openapi_extra=schemas.body([("application/json", _schema(web.settings.rules()), examples.WEBHOOK_EVENT)]),
     )
     return router
 

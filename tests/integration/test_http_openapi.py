@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from producers.http.schemas import BATCH, JOB_ID
+from producers.http.examples import BATCH, JOB_ID
 from tests.commands import fails, queue
 from tests.web import ACCOUNTS, OPS, SECRET, serving, web_app
 from worker.jobs import JobKey, WarRoomJob

@@ -91,3 +91,11 @@ def test_a_record_tells_a_call_under_way_and_an_unknown_outcome(ledger: Ledger) 
     ended = ledger.record(JOBS[0].id)
     assert ended is not None
     assert (ended.began_at, ended.worker, ended.look_first) == (None, "", True)
+
+
+@pytest.mark.parametrize("back", [0, 1, PAGE + 7, len(JOBS) - 1])
+def test_dead_letters_go_on_from_a_moment_back(ledger: Ledger, clock: Clock, back: int) -> None:
+    all_fail(ledger, clock, step_ms=1)
+    last_ms = clock.now_ms - 1
+    met = [record.job.id for record in ledger.dead_letters(until_ms=last_ms - back)]
+    assert met == [job.id for job in reversed(JOBS)][back:]
