@@ -5,6 +5,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Annotated, BinaryIO
 
+import structlog
 from anyio import to_thread
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
@@ -111,6 +112,8 @@ async def bulk(
     except BaseException:
         spool.close()
         raise
+    log = structlog.get_logger("warrooms.web")
+    log.info("web.bulk", by=caller.name, batch=name)
     return StreamingResponse(_closing(spool, answers), media_type=MEDIA_TYPE)
 
 
