@@ -79,6 +79,15 @@ class RecordJson(TypedDict):
     worker: str | None
 
 
+class JobJson(RecordJson):
+    """A job, and when it is expected to be done; null if it does not wait in line, or nobody knows."""
+
+    in_front: int | None
+    starts_at: str | None
+    done_by: str | None
+    waits_for: list[str]
+
+
 class BatchJson(TypedDict):
     """A batch: how many jobs it has, and how many are in which state."""
 

@@ -15,7 +15,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from producers.desk import Desk
-from producers.forecast import Forecast, now
+from producers.outlook import outlook
 from producers.receipt import Receipt, Status, Tally
 from worker.errors import InvalidJob, QueueUnavailable
 from worker.jobs import BATCH_PATTERN, JobState, WarRoomJob
@@ -27,6 +27,7 @@ from worker.token_bucket import TokenBucket
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
+    from producers.forecast import Forecast
     from worker.records import Entered
     from worker.settings import Account, Settings
 
@@ -225,14 +226,9 @@ class _Outlooks:
     def of(self, desk: Desk) -> Forecast:
         looked_at_s, forecast = self._known.get(desk.account.name, (-math.inf, None))
         if forecast is None or self._clock() - looked_at_s > FRESH_S:
-            looked_at_s, forecast = self._clock(), outlook(desk.account, desk.ledger, desk.bucket)
+            looked_at_s, forecast = self._clock(), outlook(desk)
             self._known[desk.account.name] = (looked_at_s, forecast)
         return forecast
-
-
-def outlook(account: Account, ledger: Ledger, bucket: TokenBucket) -> Forecast:
-    """What the account's lines and bucket are now."""
-    return Forecast(account.plan, bucket.peek(), ledger.standing(), now(), halted=bucket.trouble() is not None)
 
 
 def _receipt(entered: Entered, forecast: Forecast) -> Receipt:

@@ -10,12 +10,12 @@ from producers.answers import BatchView, batch_json, record_json
 from producers.bad_input import BadInput
 from producers.cli.desks import failures, known_batch, open_desks
 from producers.cli.exits import Exit
-from producers.cli.explain import explanation_of
 from producers.cli.lookup import find
 from producers.cli.overview import AccountView, account_json, account_lines, batch_line
 from producers.cli.views import failure_lines, record_lines
 from producers.crew import Crew
 from producers.desk import Desk, batch_progress, halt_of
+from producers.outlook import explanation_of
 from worker.jobs import JobState
 
 if TYPE_CHECKING:

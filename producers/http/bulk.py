@@ -116,7 +116,7 @@ class Bulk:
         return refused(Kind.BACKLOG_FULL, detail, Retry_After=str(self.retry_after_s))
 
     def _summary(self) -> bytes:
-        last = self.tally.last_starts_at
+        last, done_by = self.tally.last_starts_at, self.tally.done_by
         counts = {status.replace(" ", "_"): count for status, count in self.tally.by_status.items()}
         summary = {
             "batch": self.batch,
@@ -126,6 +126,7 @@ class Bulk:
             "held_back": self.held_back,
             "retry_after_s": self.retry_after_s or None,
             "last_starts_at": None if last is None else iso(last.timestamp()),
+            "done_by": None if done_by is None else iso(done_by.timestamp()),
             "on_disk": self.tally.on_disk,
             "error": self.error,
         }

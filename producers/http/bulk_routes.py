@@ -34,12 +34,14 @@ FORMS = {
 
 _LINES_EXAMPLE = (
     '{"line": 1, "job_id": "default.69da451ef77b1b51f40e83ee.7", "status": "queued", "position": 0, '
-    '"starts_at": "2026-11-26T09:30:00.750+00:00", "chat_id": null, "share_link": null}\n'
+    '"starts_at": "2026-11-26T09:30:00.750+00:00", "done_by": "2026-11-26T09:30:01.800+00:00", '
+    '"chat_id": null, "share_link": null}\n'
     '{"line": 2, "status": "refused", "detail": "incident_id is missing", '
     '"errors": [{"field": "incident_id", "detail": "incident_id is missing"}]}\n'
     '{"summary": {"batch": "outage-42", "lines": 2, "queued": 1, "already_queued": 0, "already_opening": 0, '
     '"already_open": 0, "refused": 1, "held_back": 0, "retry_after_s": null, '
-    '"last_starts_at": "2026-11-26T09:30:00.750+00:00", "on_disk": true, "error": null}}\n'
+    '"last_starts_at": "2026-11-26T09:30:00.750+00:00", "done_by": "2026-11-26T09:30:01.800+00:00", '
+    '"on_disk": true, "error": null}}\n'
 )
 
 

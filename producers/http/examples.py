@@ -12,6 +12,7 @@ RECEIPT: Final = {
     "status": "queued",
     "position": 12,
     "starts_at": "2026-11-26T09:30:00.750+00:00",
+    "done_by": "2026-11-26T09:30:01.800+00:00",
     "chat_id": None,
     "share_link": None,
 }
@@ -20,6 +21,7 @@ ROOM: Final = {
     "status": "already open",
     "position": None,
     "starts_at": None,
+    "done_by": None,
     "chat_id": "oc_a0553eda9014c2de1b3a8f75b4e0c000",
     "share_link": "https://im.example/oc_a0553eda",
 }
@@ -48,6 +50,13 @@ JOB: Final = {
     "first_failed_at": None,
     "outcome_unknown": False,
     "worker": None,
+}
+KNOWN_JOB: Final = {
+    **JOB,
+    "in_front": None,
+    "starts_at": None,
+    "done_by": None,
+    "waits_for": ["it waits for nothing: its room is there"],
 }
 FAILED_JOB: Final = {
     **JOB,

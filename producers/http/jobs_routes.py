@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Path, Request, Response
 from producers.answers import (
     BatchJson,
     BatchView,
-    RecordJson,
+    JobJson,
     RoomReceiptJson,
     batch_json,
     record_json,
@@ -24,6 +24,7 @@ from producers.http.intake import Full
 from producers.http.problems import Kind, refused
 from producers.http.web import MayEnqueue, MayRead, Web, web_of
 from producers.json_object import json_object
+from producers.outlook import explanation_of
 from producers.parsing import parse_job
 from producers.receipt import Status
 from worker.errors import InvalidJob, QueueUnavailable
@@ -85,7 +86,7 @@ def routes(web: Web) -> APIRouter:
         methods=["GET"],
         summary="One job: its state, its room, or why there is none",
         responses={
-            **schemas.answers(200, "the job", RecordJson, examples.JOB),
+            **schemas.answers(200, "the job", JobJson, examples.KNOWN_JOB),
             **schemas.problems(Kind.UNAUTHORIZED, Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.INVALID, Kind.UNAVAILABLE),
         },
     )
@@ -144,7 +145,7 @@ async def job(
     caller: MayRead,
     id: Annotated[str, Path(max_length=200, examples=[examples.JOB_ID])],  # noqa: A002 - its name in the path
 ) -> Response:
-    """Everything that is known of the job."""
+    """Everything that is known of the job: its state, its room, what it waits for, when it is expected to be done."""
     web = web_of(request)
     try:
         key = JobKey.parse(id)
@@ -152,13 +153,15 @@ async def job(
         raise refused(Kind.NOT_FOUND, str(error)) from None
 
     def read() -> Any:  # noqa: ANN401
-        mine = [desk for desk in web.desks(caller) if desk.account.name == key.account]
-        return mine[0].ledger.record(str(key)) if mine else None
+        for desk in web.desks(caller):
+            if desk.account.name == key.account and (record := desk.ledger.record(str(key))):
+                return explanation_of(desk, record)
+        return None
 
-    record = await to_thread.run_sync(read)
-    if record is None:
+    told = await to_thread.run_sync(read)
+    if told is None:
         raise refused(Kind.NOT_FOUND, f"there is no job {key}: never queued, or forgotten after the retention")
-    return Json(record_json(record))
+    return Json({**record_json(told.record), **told.times_json(), "waits_for": told.sentences()})
 
 
 async def batch(

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from producers.queue import CHUNK, JobQueue, new_batch_name, outlook
+from producers.desk import Desk
+from producers.outlook import outlook
+from producers.queue import CHUNK, JobQueue, new_batch_name
 from producers.receipt import Receipt, Status, Tally
 from sandbox.stack import embedded_redis
 from sandbox.valkey import Valkey
@@ -144,7 +146,7 @@ def test_a_room_is_promised_as_late_as_attempts_took_lately(queue: JobQueue, sto
     took_s = ledger.standing().took_s
     assert took_s is not None
     assert 7 <= took_s < 8
-    assert outlook(queue.accounts["acc"], ledger, queue.bucket("acc")).took_s == took_s
+    assert outlook(Desk(queue.accounts["acc"], ledger, queue.bucket("acc"))).took_s == took_s
 
 
 def test_nobody_promises_a_time_while_the_account_is_suspended(queue: JobQueue) -> None:
