@@ -75,7 +75,7 @@ class Bookmarks:
         kept = self._store.held(lambda: self._store.client.get(self._key(batch)))
         try:
             return None if kept is None else _bookmark(json.loads(str(kept)))
-        except (ValueError, TypeError, KeyError):  # of another version: reading again does no harm
+        except (ValueError, TypeError, KeyError, AttributeError):  # of another version: reading again does no harm
             return None
 
     def keep(self, batch: str, bookmark: Bookmark) -> None:

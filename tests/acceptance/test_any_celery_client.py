@@ -14,13 +14,18 @@ from celery import Celery
 
 from sandbox.stack import INTEGRATION_ID
 from tests.commands import WARROOMS
+from tests.web import OPS, SECRET, serving, web_app
 from worker.jobs import JobState
+from worker.settings import Settings
 
 from . import node_client
-from .house import CREATE
+from .house import CREATE, RAISED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    import httpx
 
     from worker.jobs import WarRoomJob
     from worker.records import Record
@@ -70,11 +75,31 @@ def python_api(house: House, kwargs: dict[str, Any]) -> None:
     house.queue.enqueue(parse_job(kwargs, Defaults.of(house.queue.accounts)))
 
 
+def http(house: House, kwargs: dict[str, Any]) -> None:
+    """As curl does it."""
+    with _web(house) as web:
+        assert web.post("/v1/war-rooms", json=kwargs).status_code in {200, 202}
+
+
+def webhook(house: House, incident_id: str) -> None:
+    incident = {"incident_id": incident_id, "incident_severity": "Critical", "integration_id": 99}
+    event = {"event_id": secrets.token_hex(8), "event_type": "i_assign", "event_time": 1, "incident": incident}
+    with _web(house) as web:
+        answer = web.post("/webhooks/flashduty", json=event, headers={"X-Warrooms-Secret": SECRET})
+    assert answer.status_code == 200, answer.text
+
+
+def _web(house: House) -> AbstractContextManager[httpx.Client]:
+    settings = Settings(redis_url=house.stack.redis_url, rates=RAISED, integration_id=INTEGRATION_ID)
+    return serving(web_app(settings, api_tokens=f"ops:{OPS}"))
+
+
 DOORS: Final[tuple[Callable[[House, dict[str, Any]], None], ...]] = (
     bare_python_client,
     message_made_by_hand,
     node,
     command_line,
+    http,
     python_api,
 )
 
@@ -116,10 +141,20 @@ def test_every_door_gives_the_same_record_and_the_same_room(
     house.assert_one_room_each(mine, other)
 
 
+def test_a_webhook_gives_the_record_and_the_room_of_an_urgent_job(house: House) -> None:
+    mine, other = house.job(), house.job()
+    python_api(house, {"incident_id": other.incident_id, "urgent": True})
+    webhook(house, mine.incident_id)
+    first, second = house.finish(other, mine)
+    assert alike(house, first) == alike(house, second)
+    house.assert_one_room_each(mine, other)
+
+
 def test_one_incident_through_every_door_has_one_record_and_one_room(house: House) -> None:
     job = house.job()
     for door in DOORS:
         door(house, arguments(job))
+    webhook(house, job.incident_id)
     house.finish(job)
     house.idle()
     assert house.calls() == {CREATE: 1}

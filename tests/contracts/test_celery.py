@@ -15,6 +15,7 @@ from kombu.asynchronous import Hub
 
 from worker import tasks, transport
 from worker.celery_app import app, declare_queues
+from worker.guard import Checked
 from worker.messages import TASK
 from worker.tasks import GateTick
 
@@ -115,3 +116,18 @@ def test_what_is_said_of_a_task_goes_out_in_order() -> None:
             }
         )
     assert (state.tasks["u"].kwargs, state.tasks["u"].state) == ("B", "SUCCESS"), broke
+
+
+def test_the_consumer_asks_its_own_hooks_what_to_do_with_what_is_no_task(worker: WorkController) -> None:
+    broke = "worker/guard.py replaces these: without them Celery logs whole bodies, and nobody sees what was refused"
+    source = inspect.getsource(consumer.Consumer.create_task_handler)
+    for hook in ("on_unknown_message", "on_unknown_task", "on_invalid_task", "on_decode_error"):
+        assert f"self.{hook}" in source, broke
+    assert worker.app.tasks[TASK].Request is Checked, broke
+
+
+def test_a_request_can_be_given_its_body_decoded() -> None:
+    broke = "Checked hands over what it has checked, and leaves out callbacks: else one bad message comes back for ever"
+    parameters = inspect.signature(Checked.__mro__[1].__init__).parameters
+    assert {"message", "body", "headers", "decoded"} <= parameters.keys(), broke
+    assert "if decoded" in inspect.getsource(Checked.__mro__[1].__init__), broke
