@@ -274,9 +274,9 @@ def test_a_body_that_cannot_be_read_at_all_is_malformed(web: httpx.Client) -> No
 
 
 def test_what_was_read_before_the_end_stands(web: httpx.Client, ledger: Ledger) -> None:
-    *lines, last = bulk(web, "text/plain", f"{ID}\n\0")
-    assert [line["status"] for line in lines] == ["queued"]
-    assert "is not UTF-8 text" in last["summary"]["error"]
+    *lines, last = bulk(web, "text/plain", f"{ID}\n" + "\0\n" * 3 + OTHER)
+    assert [line["status"] for line in lines] == ["queued", "refused", "refused"]
+    assert "the rest was not read" in last["summary"]["error"]
     assert ledger.record(JOB) is not None
 
 
