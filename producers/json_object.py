@@ -35,12 +35,40 @@ def json_object(text: str, expected: str = "the body is one object") -> dict[str
     raise InvalidJob(why)
 
 
+def tolerant_object(body: bytes) -> dict[str, object]:
+    """The object in a body of somebody else's making: what nobody reads in it may be as strange as it likes.
+
+    Raises:
+        InvalidJob: it is no JSON, or something else than an object.
+    """
+    try:
+        record = json.loads(body.decode("utf-8-sig", "replace"), parse_int=_any_number)
+    except json.JSONDecodeError as error:
+        why = f"is not JSON: {error.msg} (line {error.lineno}, column {error.colno})"
+    except RecursionError:
+        why = "is nested too deep"
+    else:
+        if isinstance(record, dict):
+            return record
+        why = f"must be an object, got {shown(record)}"
+    raise InvalidJob(why)
+
+
+def _any_number(text: str) -> float:
+    return int(text) if len(text) <= _LONGEST_DIGITS else float(text)
+
+
+_LONGEST_DIGITS: Final = 100
+
+
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     fields = dict(pairs)
     if len(fields) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for index, name in enumerate(names) if name in names[:index])
-        raise InvalidJob(f"{shown(twice)} stands twice in the object")
+        seen = set[str]()
+        for name, _ in pairs:
+            if name in seen:
+                raise InvalidJob(f"{shown(name)} stands twice in the object")
+            seen.add(name)
     return fields
 
 

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from pydantic import TypeAdapter
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from producers.http import (
     account_routes,
@@ -49,9 +50,6 @@ REDIS_TIMEOUT_S: Final = 3.0
 PROBE_TIMEOUT_S: Final = 1.0
 """The same for /readyz: a probe that hangs is no answer."""
 
-FINISH_S: Final = 5.0
-"""How long the end of the process may take to record the events that are held, in seconds."""
-
 DESCRIPTION: Final = """
 Opens incident war rooms through Flashduty, at the account's speed and never twice.
 
@@ -73,6 +71,7 @@ def build(settings: Settings, web_settings: WebSettings) -> FastAPI:
         description=DESCRIPTION,
         lifespan=_life,
         redoc_url=None,
+        redirect_slashes=False,
     )
     app.state.web = web
     for routes in (jobs_routes, bulk_routes, failed_routes, account_routes, webhook_routes, health_routes):
@@ -115,11 +114,14 @@ async def _life(app: FastAPI) -> AsyncIterator[None]:
         delivering.cancel()
         with suppress(asyncio.CancelledError):
             await delivering
-        with suppress(TimeoutError):
-            async with asyncio.timeout(FINISH_S):
-                await web.hand_over.finish()
+        await web.hand_over.finish()
         web.queue.close()
         web.probe.close()
+
+
+async def _gone(_request: Request, _error: Exception) -> Response:
+    """Nobody reads this: the client went away while it sent. No defect of ours, so no traceback."""
+    return ProblemAnswer(Problem(Kind.MALFORMED, "the body ended too early"))
 
 
 async def _refused(_request: Request, error: Exception) -> Response:
@@ -156,6 +158,7 @@ _ANSWERS: Final[dict[type[Exception], Any]] = {
     Refused: _refused,
     InvalidJob: _invalid_job,
     QueueUnavailable: _unavailable,
+    ClientDisconnect: _gone,
     RequestValidationError: _invalid_request,
     HTTPException: _framework,
     Exception: _defect,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
@@ -32,6 +33,9 @@ WAIT_S: Final = 1.0
 
 KEPT_S: Final = 3600.0
 """How long an event is held, in seconds; later a room is no help, or was opened by a person."""
+
+FINISH_S: Final = 5.0
+"""How long the end of the process may take to record the events that are held, in seconds."""
 
 SLOWEST_S: Final = 5.0
 """The longest pause between two tries, in seconds."""
@@ -88,12 +92,17 @@ class HandOver(Generic[E, A]):
             NoRoom: it is not even held.
         """
         if len(self._held) >= self._most:
+            self._log.error("webhook.lost", why="too many events are held already", **_named(event))
             raise NoRoom
         answer: asyncio.Future[A | None] = asyncio.get_running_loop().create_future()
-        self._held.append(_Held(event, self._clock(), answer))
+        held = _Held(event, self._clock(), answer)
+        self._held.append(held)
         self._wake.set()
         await asyncio.wait({answer}, timeout=self._wait_s)
-        return answer.result() if answer.done() else None
+        if answer.done():
+            return answer.result()
+        self._is_late(held, "Redis is slow")
+        return None
 
     async def run(self) -> None:
         """Delivers for ever."""
@@ -112,10 +121,12 @@ class HandOver(Generic[E, A]):
             await self._sleep(pause_s)
             pause_s = min(2 * pause_s, SLOWEST_S)
 
-    async def finish(self) -> None:
-        """The process ends: tries once more; what cannot be recorded is lost, and said one by one."""
-        while self._held and await self._try_first() is None:
-            pass
+    async def finish(self, within_s: float = FINISH_S) -> None:
+        """The process ends: tries once more; what cannot be recorded in time is lost, and said one by one."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while self._held and await self._try_first() is None:
+                    pass
         for held in self._held:
             self._log.error("webhook.lost", why="this process ends and Redis is away", **_named(held.event))
         self._held.clear()
@@ -141,11 +152,14 @@ class HandOver(Generic[E, A]):
     def _tell_all(self, error: QueueUnavailable) -> None:
         """Nobody waits for a Redis that is known to be away."""
         for held in self._held:
-            if not held.late:
-                held.late = True
-                self._log.warning("webhook.held", held=len(self._held), why=str(error), **_named(held.event))
+            self._is_late(held, str(error))
             if not held.answer.done():
                 held.answer.set_result(None)
+
+    def _is_late(self, held: _Held[E, A], why: str) -> None:
+        if not held.late:
+            held.late = True
+            self._log.warning("webhook.held", held=len(self._held), why=why, **_named(held.event))
 
     def _drop_old(self) -> None:
         while self._held and self._clock() - self._held[0].since_s > KEPT_S:

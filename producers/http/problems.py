@@ -38,6 +38,7 @@ class Kind(Enum):
     OUR_FAULT = ("our-fault", 500, "A defect of this program")
     UNAVAILABLE = ("unavailable", 503, "Redis is away")
     HELD = ("held-in-memory", 503, "Not recorded yet, held in memory")
+    NOT_HELD = ("not-held", 503, "Not recorded and not held")
 
     @property
     def type(self) -> str:

@@ -176,6 +176,7 @@ _DETAILS: Final = {
     Kind.BACKLOG_FULL: "account default has 1,000,000 waiting jobs, and takes new ones below 1,000,000",
     Kind.UNAVAILABLE: "cannot reach Redis at redis.internal:6379/0 (Connection refused)",
     Kind.HELD: "Redis does not answer in time: the event is held in memory and recorded as soon as it does",
+    Kind.NOT_HELD: "Redis is away and too many events are held already: this one is not; look for it in the history",
 }
 
 _RETRY: Final = {"Retry-After": {"schema": {"type": "integer"}, "description": "when to ask again, in seconds"}}

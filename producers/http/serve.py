@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import socket
 from typing import TYPE_CHECKING, Final
@@ -18,12 +19,12 @@ from worker.settings import Settings
 if TYPE_CHECKING:
     from types import FrameType
 
-STOP_GRACE_S: Final = 30
+STOP_GRACE_S: Final = 15
 """How long requests under way may take when the process is to end, in seconds."""
 
 
-BACKLOG: Final = 2048
-"""Connections that may wait to be accepted."""
+BACKLOG: Final = 256
+"""Connections that may wait; asyncio tries as many at a time, and logs each for which no file is left."""
 
 
 def serve(host: str, port: int) -> None:
@@ -36,6 +37,7 @@ def serve(host: str, port: int) -> None:
     settings = Settings.load()
     app = build(settings, WebSettings.load())
     logs.configure(settings.log_format)
+    _take_all_files()
     with _listening(host, port) as listener:
         shown = f"[{host}]" if ":" in host else host
         structlog.get_logger("warrooms.web").info("web.listening", url=f"http://{shown}:{listener.getsockname()[1]}")
@@ -47,10 +49,17 @@ def serve(host: str, port: int) -> None:
             log_config=None,
             access_log=False,
             server_header=False,
+            backlog=BACKLOG,
             timeout_graceful_shutdown=STOP_GRACE_S,
         )
         signal.signal(signal.SIGTERM, _nothing)  # uvicorn raises it once more at the end, which would look like a crash
         uvicorn.Server(config).run(sockets=[listener])
+
+
+def _take_all_files() -> None:
+    """As many connections as the system permits: idle ones must not shut the others out."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _nothing(_number: int, _frame: FrameType | None) -> None:

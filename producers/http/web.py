@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -94,8 +95,8 @@ def check_query(request: Request) -> None:
     Raises:
         Refused: one does.
     """
-    names = [name for name, _ in request.query_params.multi_items()]
-    twice = sorted({name for name in names if names.count(name) > 1} - LISTS)
+    times = Counter(name for name, _ in request.query_params.multi_items())
+    twice = sorted({name for name, count in times.items() if count > 1} - LISTS)
     if twice:
         problems = of_fields((name[:40], f"{name[:40]} stands twice") for name in twice[:8])
         raise Refused(Problem(Kind.INVALID, "; ".join(each["detail"] for each in problems), problems))

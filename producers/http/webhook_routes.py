@@ -7,14 +7,14 @@ from fastapi import APIRouter, Query, Request, Response, Security
 from fastapi.security import APIKeyHeader
 
 from producers.http import examples, schemas
-from producers.http.answering import Json, json_body
+from producers.http.answering import Json
 from producers.http.events import Event
 from producers.http.hand_over import NoRoom
 from producers.http.problems import Kind, refused
 from producers.http.schemas import WebhookJson
 from producers.http.tokens import digest_of
 from producers.http.web import Web, check_account, check_query, web_of
-from producers.json_object import json_object
+from producers.json_object import tolerant_object
 from producers.parsing import parse_job
 from producers.webhook import Ignored, Opens, Rules, read_event
 from worker.jobs import ACCOUNT_PATTERN, WarRoomJob
@@ -46,9 +46,9 @@ def routes(web: Web) -> APIRouter:
                 Kind.UNAUTHORIZED,
                 Kind.NOT_FOUND,
                 Kind.TOO_LARGE,
-                Kind.UNSUPPORTED,
                 Kind.INVALID,
                 Kind.HELD,
+                Kind.NOT_HELD,
             ),
         },
         openapi_extra=schemas.body([("application/json", _schema(web.settings.rules()), examples.WEBHOOK_EVENT)]),
@@ -71,7 +71,7 @@ async def flashduty(
     _authenticate(web, secret)
     check_query(request)
     check_account(account, web.queue.desks())
-    payload = json_object((await json_body(request)).decode())
+    payload = tolerant_object(await request.body())
     asked = read_event(payload, web.settings.rules())
     if isinstance(asked, Ignored):
         return _answer("ignored", reason=asked.reason)
@@ -80,7 +80,7 @@ async def flashduty(
         done = await web.hand_over.offer(event)
     except NoRoom:
         detail = "Redis is away and too many events are held already: this one is not; look for it in the history"
-        raise refused(Kind.HELD, detail, Retry_After="60") from None
+        raise refused(Kind.NOT_HELD, detail, Retry_After="60") from None
     if done is None:
         detail = "Redis does not answer in time: the event is held in memory and recorded as soon as it does"
         raise refused(Kind.HELD, detail, Retry_After="60")
