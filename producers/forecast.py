@@ -34,7 +34,7 @@ class Forecast:
         level: its bucket.
         standing: its lines.
         at: the moment.
-        halted: whether the account is down or suspended: then nobody knows when.
+        halted: whether the account is down or suspended, or has no worker: then nobody knows when.
     """
 
     plan: Plan

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def outlook(desk: Desk) -> Forecast:
     """What the account's lines and bucket are now."""
-    halted = desk.bucket.trouble() is not None
+    halted = desk.bucket.trouble() is not None or not Crew(desk.ledger.workers()).alive
     return Forecast(desk.account.plan, desk.bucket.peek(), desk.ledger.standing(), now(), halted=halted)
 
 

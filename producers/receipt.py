@@ -28,7 +28,7 @@ class Receipt:
         status: queued, or what was there already.
         position: jobs that go before it, in both lanes, 0 means it is next; None if it does not wait in line.
         starts_at: when its call is expected to go out; None if it does not wait in line, or nobody knows (the account
-            is suspended, or the API down).
+            is suspended, the API down, or no worker alive).
         done_by: when its room is expected to be there, if its first call succeeds; None likewise.
         chat_id: the room's id, if there is one already.
         share_link: the link to the room, if there is one already and its IM gives links.

@@ -142,7 +142,7 @@ class FakeLedger:
         new = kept.state in {JobState.FAILED, JobState.CANCELLED}
         if new:
             kept.job = job
-            self._again(kept)
+            self._again(kept, batch or "")
         else:
             if kept.state in {JobState.QUEUED, JobState.RETRYING}:
                 members = tuple(dict.fromkeys(kept.job.member_ids + job.member_ids))
@@ -169,8 +169,9 @@ class FakeLedger:
             self._line_up(named)
         elif named.state is JobState.QUEUED and named.job.lane is Lane.BULK and job.lane is Lane.URGENT:
             self._hurry(named)
-        other = Lane.BULK if job.lane is Lane.URGENT else Lane.URGENT
-        waiting = self.lines[job.lane] or self.lines[other]
+        lane = named.job.lane if named.state is JobState.QUEUED else job.lane
+        other = Lane.BULK if lane is Lane.URGENT else Lane.URGENT
+        waiting = self.lines[lane] or self.lines[other]
         if not waiting:
             return named.state
         kept = self._jobs[waiting[0]]
@@ -385,11 +386,11 @@ class FakeLedger:
     def _named(self, kept: _Kept) -> WarRoomJob:
         return kept.job.model_copy(update={"batch": kept.batches[0] if kept.batches else None})
 
-    def _again(self, kept: _Kept) -> None:
+    def _again(self, kept: _Kept, row: str | None = None) -> None:
         kept.move(JobState.QUEUED, self._clock())
         kept.attempts, kept.token, kept.finished, kept.due = 0, None, None, None
         kept.forget_error()
-        self._line_up(kept)
+        self._line_up(kept, row)
         self._nudge(kept)
 
     def _hurry(self, kept: _Kept) -> None:
@@ -405,9 +406,16 @@ class FakeLedger:
     def _position(self, kept: _Kept) -> int | None:
         return self.lines[kept.job.lane].index(kept.job.id) if kept.state is JobState.QUEUED else None
 
-    def _line_up(self, kept: _Kept) -> None:
-        lane, row = kept.job.lane, kept.batches[0] if kept.batches else ""
+    def _line_up(self, kept: _Kept, row: str | None = None) -> None:
+        lane = kept.job.lane
+        row = (kept.batches[0] if kept.batches else "") if row is None else row
+        if not any(self._waits_in(row, lane, other) for other in self._jobs.values() if other is not kept):
+            self._turns[lane, row] = 0
         self._turns[lane, row] = kept.turn = max(self._turns[lane, row], self._reached[lane]) + 1
+
+    def _waits_in(self, row: str, lane: Lane, kept: _Kept) -> bool:
+        mine = row in kept.batches if row else not kept.batches and kept.job.lane is lane
+        return mine and kept.state is JobState.QUEUED
 
     def _nudge(self, kept: _Kept) -> None:
         self.queues[kept.job.lane].append(kept.job.id)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
+import redis
 from celery.exceptions import InvalidTaskError
 from celery.worker.request import Request
 
@@ -61,6 +62,8 @@ def _keyword_arguments(payload: object) -> dict[str, Any]:
         raise InvalidTaskError("no positional arguments are understood: the first of the body's three must be []")
     if not isinstance(kwargs, dict):
         raise InvalidTaskError("the keyword arguments, the second of the body's three, must be an object")
+    if "self" in kwargs:
+        raise InvalidTaskError("self: is not a field of a job")
     return kwargs
 
 
@@ -77,6 +80,7 @@ def install(consumer: Any, refuse: Refuse) -> None:  # noqa: ANN401
     consumer.on_decode_error = lambda message, error: _reject(
         consumer, message, refuse, f"the body cannot be decoded ({type(error).__name__})"
     )
+    consumer.task_consumer.on_decode_error = consumer.on_decode_error
     consumer.on_unknown_task = _unknown(consumer, type(consumer).on_unknown_task, refuse)
 
 
@@ -116,7 +120,7 @@ def _without_junk(channel: Any, read: Any, refuse: Refuse) -> Any:  # noqa: ANN4
         last = _newest(channel)
         try:
             read()
-        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError, redis.DataError) as error:
             queue = GATE.dropped()
             if _newest(channel) != last:  # it got as far as a delivery: it would come back, and hold a thread's place
                 channel.basic_reject(_newest(channel), requeue=False)

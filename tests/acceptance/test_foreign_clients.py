@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from celery import Celery
 
-from sandbox.stack import INTEGRATION_ID
+from sandbox.stack import INTEGRATION_ID, until
 from worker.jobs import JobState, Lane, WarRoomJob
 
 from .house import CREATE
@@ -176,6 +176,32 @@ def test_messages_without_what_celery_needs_hold_no_thread(house: House) -> None
     house.idle()
     assert house.stack.redis.zcard("unacked_index") == 0
     house.assert_one_room_each(*jobs)
+
+
+def _strange() -> dict[str, str]:
+    """Right messages, but for one thing each."""
+    strange = {}
+    for name, tag in {"tag null": None, "tag true": True, "tag false": False}.items():
+        message = json.loads(_by_hand({"incident_id": "e" * 24}))
+        message["properties"]["delivery_tag"] = tag
+        strange[name] = json.dumps(message)
+    packed = json.loads(_by_hand({"incident_id": "e" * 24}))
+    packed["headers"]["compression"] = "application/x-gzip"
+    return strange | {
+        "no gzip": json.dumps(packed),
+        "self": _by_hand({"incident_id": "e" * 24, "self": 1}),
+    }
+
+
+def test_one_strange_thing_in_a_message_ends_no_worker_and_is_seen(house: House) -> None:
+    for text in _strange().values():
+        before = house.stack.redis.llen("warrooms:refused")
+        house.stack.redis.lpush("warrooms.default", text)
+        until(lambda: house.stack.redis.llen("warrooms:refused") > before, "a refusal")  # noqa: B023 - called at once
+    jobs = house.jobs(2)
+    house.open(*jobs)
+    assert all(worker.alive for worker in house.stack.workers)
+    assert "e" * 24 not in house.log(), "a body stays out of the log"
 
 
 def _new_lines(log: str, before: str) -> str:

@@ -58,6 +58,7 @@ def problem(answer: httpx.Response, status: int, kind: str) -> dict[str, Any]:
 
 
 def test_a_job_is_queued_and_the_answer_says_where_it_is(web: httpx.Client, ledger: Ledger) -> None:
+    ledger.beat("w1")
     answer = open_(web, urgent=True, batch="b")
     assert answer.status_code == 202
     assert answer.headers["location"] == f"/v1/jobs/{JOB}"

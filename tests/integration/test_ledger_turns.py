@@ -120,6 +120,44 @@ def test_a_job_that_is_hurried_while_it_does_not_wait_comes_back_among_the_urgen
     assert took(busy, 2, Lane.URGENT) == [2002, 2003]
 
 
+def test_turns_of_cancelled_jobs_are_given_back(desk: Desk) -> None:
+    alone, night, big = some(1, 50), some(101, 150), some(201, 250)
+    desk.ledger.enqueue(alone)
+    desk.ledger.enqueue(night, "night")
+    desk.ledger.cancel(ids([*alone, *night]))
+    desk.ledger.enqueue(big, "big")
+    desk.ledger.enqueue([a_job(300)])
+    desk.ledger.enqueue(some(301, 303), "night")
+    assert {300, 301, 302, 303} <= set(took(desk, 8))
+
+
+def test_turns_of_hurried_jobs_are_given_back(desk: Desk) -> None:
+    desk.ledger.enqueue(some(1, 50))
+    desk.ledger.enqueue(some(1, 50, lane=Lane.URGENT))
+    desk.ledger.enqueue(some(201, 250), "big")
+    desk.ledger.enqueue([a_job(300)])
+    took(desk, 50, Lane.URGENT)
+    assert 300 in took(desk, 2)
+
+
+def test_who_is_queued_anew_stands_in_the_row_of_its_new_batch(busy: Desk) -> None:
+    anew = some(500, 504)
+    busy.ledger.cancel(ids(anew))
+    busy.ledger.enqueue(anew, "small")
+    assert [n for n in took(busy, 10) if n >= 500] == [500, 501, 502, 503, 504]
+    busy.ledger.cancel([a_job(600).id])
+    busy.ledger.enqueue([a_job(600)])
+    assert 600 in took(busy, 2)
+
+
+def test_a_message_of_a_job_that_was_hurried_meanwhile_brings_an_urgent_one(desk: Desk) -> None:
+    desk.ledger.enqueue(some(1, 9))
+    claim = desk.claim(a_job(1))
+    desk.ledger.enqueue([a_job(1, lane=Lane.URGENT)])
+    desk.ledger.release(claim)
+    assert desk.claim(claim.job).job.id == a_job(1).id
+
+
 # --- messages -----------------------------------------------------------------------------------------------------
 
 

@@ -75,6 +75,7 @@ def claim(queue: JobQueue, job: WarRoomJob) -> Claim:
 
 
 def test_a_job_is_recorded_and_its_message_queued(queue: JobQueue, store: RedisStore) -> None:
+    queue.ledger("acc").beat("w1")
     before = datetime.now(UTC)
     receipt = queue.enqueue(a_job(batch="b"))
     assert (receipt.job_id, receipt.status, receipt.position) == (a_job().id, Status.QUEUED, 0)
@@ -93,6 +94,7 @@ def test_lanes_have_queues_of_their_own(queue: JobQueue, store: RedisStore) -> N
 
 
 def test_everyone_behind_has_a_later_place_and_a_later_time(queue: JobQueue) -> None:
+    queue.ledger("acc").beat("w1")
     receipts: list[Receipt] = []
     for _ in range(2):
         start = len(receipts) + 1
@@ -119,6 +121,7 @@ def test_an_urgent_job_stands_in_front_of_bulk_and_behind_urgent_ones(queue: Job
 
 
 def test_a_job_that_waits_already_is_told_its_place_and_time_too(queue: JobQueue) -> None:
+    queue.ledger("acc").beat("w1")
     queue.enqueue_many([a_job(1), a_job(2), a_job(3, lane=Lane.URGENT)])
     receipt = queue.enqueue(a_job(2))
     assert (receipt.status, receipt.position) == (Status.ALREADY_QUEUED, 2)
@@ -149,6 +152,11 @@ def test_a_room_is_promised_as_late_as_attempts_took_lately(queue: JobQueue, sto
     assert outlook(Desk(queue.accounts["acc"], ledger, queue.bucket("acc"))).took_s == took_s
 
 
+def test_nobody_promises_a_time_while_no_worker_lives(queue: JobQueue) -> None:
+    receipt = queue.enqueue(a_job(1))
+    assert (receipt.position, receipt.starts_at, receipt.done_by) == (0, None, None)
+
+
 def test_nobody_promises_a_time_while_the_account_is_suspended(queue: JobQueue) -> None:
     queue.bucket("acc").report(Sign.REFUSED, 0, AccountRefused("no key", code="Unauthorized"))
     receipt = queue.enqueue(a_job(1))
@@ -169,6 +177,7 @@ def test_nobody_promises_a_time_while_the_account_is_suspended(queue: JobQueue) 
     ],
 )
 def test_a_second_enqueue_tells_what_was_there(queue: JobQueue, end: JobState, status: Status) -> None:
+    queue.ledger("acc").beat("w1")
     job, error = a_job(), OutcomeUnknown("no", code="Timeout")
     queue.enqueue(job)
     ledger = queue.ledger("acc")

@@ -9,18 +9,21 @@ local function join(job, id, batch)
   if job.batches ~= '' and commas + 1 >= MOST_BATCHES then
     return
   end
+  if job.batches == '' and job.state == 'queued' then
+    count(base .. ':counts', 'alone.' .. job.lane, -1)
+  end
   job.batches = job.batches == '' and batch or (job.batches .. ',' .. batch)
   redis.call('HSET', key(id), 'batches', job.batches)
   count(base .. ':batch:' .. batch, job.state, 1)
   count(base .. ':batch:' .. batch, 'total', 1)
 end
 
-local function again(job, id, message) -- from a dead letter or a cancelled job
+local function again(job, id, message, batch) -- from a dead letter or a cancelled job
   move(job, id, 'queued')
   redis.call('HSET', key(id), 'attempts', 0)
   redis.call('HDEL', key(id), 'finished', 'code', 'message', 'hint', 'status', 'first', 'denials', 'due', 'token')
   redis.call('PERSIST', key(id))
-  line_up(job, id)
+  line_up(job, id, batch)
   nudge(job, message)
 end
 
@@ -46,6 +49,10 @@ local function hurry(job, id)
     leave(job, id)
     count(base .. ':counts', 'queued.bulk', -1)
     count(base .. ':counts', 'queued.urgent', 1)
+    if job.batches == '' then
+      count(base .. ':counts', 'alone.bulk', -1)
+      count(base .. ':counts', 'alone.urgent', 1)
+    end
   end
   job.lane = 'urgent'
   redis.call('HSET', key(id), 'lane', 'urgent')
@@ -70,7 +77,7 @@ local function enqueue(batch)
         leave(job, id)
         redis.call('HSET', key(id), 'lane', lane, 'members', members, 'observers', observers)
         job.lane = lane
-        again(job, id, message)
+        again(job, id, message, batch)
       else
         if job.state == 'queued' or job.state == 'retrying' then
           invite(job, id, members, observers)
@@ -125,6 +132,9 @@ local function claim(id, token, worker, batch, lane, members, observers)
       line_up(named, id)
     elseif named.state == 'queued' and named.lane == 'bulk' and lane == 'urgent' then
       hurry(named, id) -- a foreign client is in a hurry now
+    end
+    if named.state == 'queued' then
+      lane = named.lane
     end
     local first, other = lane, lane == 'bulk' and 'urgent' or 'bulk'
     job, id = first_of(first)

@@ -11,7 +11,7 @@
 --            :failed   zset, dead letters by the time in ms
 --            :workers  zset, workers by the time in ms of their last heartbeat
 --            :watch    hash, what recovery remembers (see rescue)
---            :counts   hash, jobs by state (queued also by lane)
+--            :counts   hash, jobs by state (queued also by lane, and of these those of no batch: alone)
 --            :batch:<name>  hash, its jobs by state             :batches  zset, name by time in ms
 --            :nudged   a short lock: one worker recovers at a time
 -- KEYS[2], KEYS[3]  the lists that are Celery's queues, of the bulk and of the urgent lane; the right end is the head
@@ -90,6 +90,9 @@ local function count_state(state, lane, batches, by)
   count(base .. ':counts', state, by)
   if state == 'queued' then
     count(base .. ':counts', 'queued.' .. lane, by)
+    if batches == '' then
+      count(base .. ':counts', 'alone.' .. lane, by)
+    end
   end
   for name in string.gmatch(batches, '[^,]+') do
     if is_kept(name) then
@@ -166,13 +169,18 @@ end
 -- (Start-time fair queueing: Goyal, Vin, Cheng, SIGCOMM 1996.)
 local turns = {}
 
-local function next_turn(job)
-  local batch = string.match(job.batches, '^[^,]+')
-  local hash = batch and is_kept(batch) and (base .. ':batch:' .. batch) or WATCH
-  local field = job.lane .. '.turn'
+local function next_turn(job, named)
+  local batch = named or string.match(job.batches, '^[^,]+')
+  if batch == '' then
+    batch = nil
+  end
+  local own = batch and is_kept(batch) and (base .. ':batch:' .. batch)
+  local hash, field = own or WATCH, job.lane .. '.turn'
   local name = hash .. '\n' .. field
   if not turns[name] then
-    local last = tonumber(redis.call('HGET', hash, field)) or 0
+    -- Turns that nobody will take any more (cancelled, hurried) are given back when the row is empty.
+    local waiting = redis.call('HGET', own or (base .. ':counts'), own and 'queued' or ('alone.' .. job.lane))
+    local last = (tonumber(waiting) or 0) > 0 and tonumber(redis.call('HGET', hash, field)) or 0
     local reached = tonumber(redis.call('HGET', WATCH, job.lane .. '.reached')) or 0
     turns[name] = { hash, field, math.max(last, reached) }
   end
@@ -190,8 +198,8 @@ local function enter(job, id) -- the line, at the turn that the job has
   redis.call('ZADD', LINE[job.lane], whole(job.turn), id)
 end
 
-local function line_up(job, id) -- whatever its state is
-  job.turn = next_turn(job)
+local function line_up(job, id, batch) -- whatever its state is
+  job.turn = next_turn(job, batch)
   redis.call('HSET', key(id), 'turn', whole(job.turn))
   if job.state == 'queued' then
     enter(job, id)
