@@ -235,6 +235,10 @@ class Ledger:
         """The job's record; None if there is none (never enqueued, or forgotten after the retention)."""
         return self._records([short_of(job_id)])[0]
 
+    def records(self, job_ids: Sequence[str]) -> list[Record | None]:
+        """The records of several jobs, in their order."""
+        return self._records([short_of(job_id) for job_id in job_ids]) if job_ids else []
+
     def progress(self) -> Progress:
         """The account's jobs by state."""
         return progress_of(self._hash(f"{self._base}:counts"))

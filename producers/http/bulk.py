@@ -61,14 +61,14 @@ class Bulk:
         Raises:
             InvalidJob: the body cannot be read at all.
             QueueUnavailable: Redis does not answer; nothing was queued.
-            Refused: no backlog has room for any of the first chunk.
+            Refused: no backlog has room for any of them.
         """
         on_disk = self.queue.on_disk()
         first = self._chunk()
         if not first:
             raise UnreadableFile(self.error or "is empty: no job in it")
         answers = self._answer(first)
-        if self.held_back and not self.tally.total:
+        if self.held_back and not self.tally.total and len(first) < CHUNK:
             raise self._full()
         return chain([answers], self._rest(on_disk, len(first)))
 

@@ -1,5 +1,6 @@
 """`POST /v1/war-rooms/bulk`: a body of jobs of any length, answered line by line."""
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -15,7 +16,8 @@ from producers.http import examples, schemas
 from producers.http.answering import media_type_of, spooled
 from producers.http.bulk import MEDIA_TYPE, Bulk
 from producers.http.problems import Kind, refused
-from producers.http.web import MayEnqueue, Web, web_of
+from producers.http.tokens import Caller
+from producers.http.web import MayEnqueue, Web, check_query, web_of
 from producers.parsing import Defaults
 from producers.queue import new_batch_name
 from worker.jobs import BATCH_PATTERN
@@ -103,10 +105,11 @@ async def bulk(
     Nothing is queued before all of the body is here. Then 500 lines at a time are queued, before their answers leave:
     who was cut off, or is told of an error in the summary, hands everything in again; nothing is lost or doubled.
     """
+    check_query(request, {"batch"})
     web = web_of(request)
     form = _form(request)
     spool = await spooled(request)
-    name = batch or new_batch_name("http")
+    name = batch or _name_of(caller, request.headers.get("idempotency-key"))
     lines = _lines(spool, form, replace(web.defaults(caller), batch=name))
     work = Bulk(lines, web.queue, web.intake, name)
     try:
@@ -117,6 +120,13 @@ async def bulk(
     log = structlog.get_logger("warrooms.web")
     log.info("web.bulk", by=caller.name, batch=name)
     return StreamingResponse(_closing(spool, answers), media_type=MEDIA_TYPE)
+
+
+def _name_of(caller: Caller, key: str | None) -> str:
+    """A repeat with the same Idempotency-Key counts in the same batch."""
+    if key is None:
+        return new_batch_name("http")
+    return f"http-{hashlib.sha256(f'{caller.name} {key}'.encode()).hexdigest()[:24]}"
 
 
 def _form(request: Request) -> Form | None:

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 KEPT_S: Final = 24 * 3600
 """How long an answer is given again, in seconds."""
 
-UNDER_WAY_S: Final = 30
-"""How long a request may take; after that a repeat begins anew, because its process may have died."""
+UNDER_WAY_S: Final = 5
+"""How long a request may take; after that a repeat begins anew, because its process may have died, or Redis was away.
+
+Short, since a job that is handed in twice is one job."""
 
 
 @dataclass(frozen=True, slots=True)

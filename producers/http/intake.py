@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from producers.console import many, number
-from worker.jobs import Lane
+from producers.receipt import Status
+from worker.jobs import JobState, Lane
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 LOOK_EVERY_S: Final = 1.0
 """How old the count of waiting jobs may be, in seconds; what this process adds meanwhile is counted along."""
+
+ANEW: Final = frozenset({JobState.FAILED, JobState.CANCELLED})
+"""Jobs that an enqueue queues anew."""
 
 LONGEST_WAIT_S: Final = 300
 """The longest Retry-After, in seconds: somebody may make room by cancelling."""
@@ -80,9 +84,23 @@ class Intake:
             QueueUnavailable: Redis does not answer or refuses; handing the same jobs in again does no harm.
         """
         full = [self._full(job) for job in jobs]
+        there = self._already_there([job for job, none in zip(jobs, full, strict=True) if none is not None])
+        full = [None if job.id in there else none for job, none in zip(jobs, full, strict=True)]
         taken = [job for job, none in zip(jobs, full, strict=True) if none is None]
-        receipts = iter(self._queue.enqueue_chunk(taken, batch) if taken else ())
-        return [none or next(receipts) for none in full]
+        receipts = self._queue.enqueue_chunk(taken, batch) if taken else []
+        for job, receipt in zip(taken, receipts, strict=True):
+            if receipt.status is not Status.QUEUED and job.id not in there:
+                self._add(job, -1)  # it was counted as a new one
+        answers = iter(receipts)
+        return [none or next(answers) for none in full]
+
+    def _already_there(self, jobs: Sequence[WarRoomJob]) -> set[str]:
+        """Those of them that a backlog without room has, or had: they make it no longer."""
+        ids: dict[str, list[str]] = {}
+        for job in jobs:
+            ids.setdefault(job.account, []).append(job.id)
+        records = (record for account, mine in ids.items() for record in self._queue.ledger(account).records(mine))
+        return {one.job.id for one in records if one is not None and one.state not in ANEW}
 
     def _full(self, job: WarRoomJob) -> Full | None:
         level = self._level(job.account)
@@ -90,9 +108,13 @@ class Intake:
         waiting = level.urgent if urgent else level.waiting
         if waiting >= self._most:
             return Full(job.account, waiting, self._most, self._retry_after_s(job.account, waiting))
-        level.waiting += 1
-        level.urgent += urgent
+        self._add(job, 1)
         return None
+
+    def _add(self, job: WarRoomJob, count: int) -> None:
+        level = self._level(job.account)
+        level.waiting += count
+        level.urgent += count * (job.lane is Lane.URGENT)
 
     def _level(self, account: str) -> _Level:
         now_s, known = self._clock(), self._levels.get(account)

@@ -89,16 +89,21 @@ LISTS = frozenset({"code"})
 """Query parameters that may stand more than once."""
 
 
-def check_query(request: Request) -> None:
-    """Refuses a parameter that stands twice: only one of them would count, and nobody would know which.
+def check_query(request: Request, known: Collection[str] | None = None) -> None:
+    """Refuses a parameter that stands twice, and one that is not `known`: it would be left out, and nobody would know.
 
     Raises:
-        Refused: one does.
+        Refused: there is one.
     """
     times = Counter(name for name, _ in request.query_params.multi_items())
     twice = sorted({name for name, count in times.items() if count > 1} - LISTS)
     if twice:
         problems = of_fields((name[:40], f"{name[:40]} stands twice") for name in twice[:8])
+        raise Refused(Problem(Kind.INVALID, "; ".join(each["detail"] for each in problems), problems))
+    strange = [] if known is None else sorted(times.keys() - set(known))
+    if strange:
+        meant = f"; the parameters are {', '.join(sorted(known or ()))}"
+        problems = of_fields((name[:40], f"{name[:40]} is no parameter here{meant}") for name in strange[:8])
         raise Refused(Problem(Kind.INVALID, "; ".join(each["detail"] for each in problems), problems))
 
 

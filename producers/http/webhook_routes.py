@@ -69,7 +69,7 @@ async def flashduty(
     """
     web = web_of(request)
     _authenticate(web, secret)
-    check_query(request)
+    check_query(request, {"account"})
     check_account(account, web.queue.desks())
     payload = tolerant_object(await request.body())
     asked = read_event(payload, web.settings.rules())

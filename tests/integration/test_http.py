@@ -301,6 +301,29 @@ def test_a_bulk_of_an_unknown_type_or_batch_name_is_refused(web: httpx.Client) -
 # --- back-pressure ------------------------------------------------------------------------------------------------
 
 
+def test_a_full_backlog_still_knows_its_jobs_and_repeats_fill_none(
+    store: RedisStore, settings: Settings, ledger: Ledger
+) -> None:
+    queue(ledger, "b", range(1, 4))
+    assert store.client.dbsize() > 0
+    with serving(web_app(settings, max_backlog=4)) as web:
+        assert open_(web).status_code == 202
+        assert [open_(web).status_code for _ in range(6)] == [200] * 6, "it is there, full or not"
+        problem(open_(web, incident_id=OTHER), 429, "backlog-full")
+
+
+def test_a_bulk_with_an_idempotency_key_has_one_batch_however_often_it_comes(web: httpx.Client) -> None:
+    headers = {"content-type": "text/plain", "idempotency-key": "k1"}
+    answers = [web.post("/v1/war-rooms/bulk", content=ID, headers=headers) for _ in range(2)]
+    names = {json.loads(answer.text.splitlines()[-1])["summary"]["batch"] for answer in answers}
+    assert len(names) == 1
+
+
+def test_a_misspelt_parameter_is_refused(web: httpx.Client) -> None:
+    answer = web.post("/v1/war-rooms/bulk?bacth=x", content=ID, headers={"content-type": "text/plain"})
+    assert "bacth is no parameter here; the parameters are batch" in problem(answer, 422, "invalid")["detail"]
+
+
 def test_a_full_backlog_says_when_to_ask_again_and_lets_live_incidents_through(
     store: RedisStore, settings: Settings, ledger: Ledger
 ) -> None:

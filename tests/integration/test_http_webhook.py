@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -137,3 +138,14 @@ def _impatient(web: Any) -> Any:  # noqa: ANN401
     from dataclasses import replace  # noqa: PLC0415
 
     return replace(web, hand_over=HandOver(recorder(web.queue), wait_s=0.2))
+
+
+def test_strange_fields_that_nobody_reads_do_not_matter(web: httpx.Client, ledger: Ledger) -> None:
+    text = json.dumps(EVENT)[:-1] + ', "labels": {"a": 1, "a": 2}, "x": NaN, "n": ' + "9" * 5000 + "}"
+    answer = web.post(
+        "/webhooks/flashduty",
+        content=b"\xef\xbb\xbf" + text.encode(),
+        headers={"X-Warrooms-Secret": SECRET, "content-type": "text/plain"},
+    )
+    assert (answer.status_code, answer.json()["result"]) == (200, "queued")
+    assert ledger.record(JOB) is not None
