@@ -138,15 +138,6 @@ class JobQueue:
         """
         return self._desk(account).ledger
 
-    def forecast(self, account: str) -> Forecast:
-        """When the account's jobs have their turn, as of now.
-
-        Raises:
-            InvalidJob: the account is not configured here.
-            QueueUnavailable: Redis does not answer.
-        """
-        return self._outlooks.of(self._desk(account))
-
     def bucket(self, account: str) -> TokenBucket:
         """The bucket of an account.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 import time
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ from producers import console
 from producers.bad_input import BadInput
 from producers.bookmark import Asked, Bookmark, Bookmarks
 from producers.cli.backlog_text import Estimate, Outcome
-from producers.cli.desks import Patience, check_batch, defaults, failures, open_desks
+from producers.cli.desks import check_batch, defaults
 from producers.cli.exits import Exit, Stopped
 from producers.cli.filters import PROGRESS, SEVERITIES, names, numbers
 from producers.cli.integrations import Reasons, lookup
@@ -241,15 +240,12 @@ def _follow(run: _Run) -> None:
     request, outcome = run.request, run.outcome
     if not request.wait or outcome.broken or outcome.interrupted or not (outcome.tally.total or outcome.resumed):
         return
-    from producers.cli.follow import Silent, display_on, follow  # noqa: PLC0415 - only to wait
+    from producers.cli.follow import ended  # noqa: PLC0415 - only to wait
 
     if not request.json:
         console.remark(*outcome.lines(time.time(), waits=True))
     try:
-        desks = open_desks(None, hold=Patience(quiet=request.json))
-        display = Silent() if request.json else display_on(sys.stderr, 5.0)
-        outcome.view = follow(desks, outcome.batch, display)
-        outcome.failures = failures(desks, outcome.batch) if outcome.view.failed else []
+        outcome.view, outcome.failures = ended(outcome.batch, quiet=request.json)
     except QueueUnavailable as error:
         outcome.broken = f"{error}; the jobs are queued and go on"
     except Stopped as error:

@@ -160,18 +160,14 @@ def _follow(run: _Run) -> None:
     request, outcome = run.request, run.outcome
     if not request.wait or not outcome.tally.total or outcome.unreachable or outcome.interrupted:
         return
-    from producers.cli.desks import Patience, failures, open_desks  # noqa: PLC0415
-    from producers.cli.follow import Silent, display_on, follow  # noqa: PLC0415
+    from producers.cli.follow import ended  # noqa: PLC0415
 
     if not request.json:
         console.answer(*summary_lines(outcome, request, time.time()))
         sys.stdout.flush()  # it belongs in front of the progress, wherever the two go
         outcome.said = True
     try:
-        desks = open_desks(None, hold=Patience(quiet=request.json))
-        display = Silent() if request.json else display_on(sys.stderr, 5.0)
-        outcome.view = follow(desks, outcome.batch, display)
-        outcome.failures = failures(desks, outcome.batch) if outcome.view.failed else []
+        outcome.view, outcome.failures = ended(outcome.batch, quiet=request.json)
     except QueueUnavailable as error:
         outcome.unreachable = f"{error}; the jobs are queued and go on"
     except Stopped as error:

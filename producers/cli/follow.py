@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from producers.desk import Desk
     from producers.watching import View
-    from worker.records import Progress
+    from worker.records import Progress, Record
 
 LOOK_EVERY_S: Final = 0.5
 
@@ -57,6 +57,18 @@ def watch(batch: str | None, account: str | None, *, every_s: float, json: bool)
         if view.failed:
             console.answer(*failure_lines(failures(desks, batch)))
     return Exit.JOBS_FAILED if view.failed else Exit.DONE
+
+
+def ended(batch: str, *, quiet: bool) -> tuple[View, list[Record]]:
+    """Waits until a batch that was just queued is finished: how it ended, and its last dead letters.
+
+    Raises:
+        Stopped: Ctrl-C; the jobs go on.
+        QueueUnavailable: Redis is away for longer than our patience.
+    """
+    desks = open_desks(None, hold=Patience(quiet=quiet))
+    view = follow(desks, batch, Silent() if quiet else display_on(sys.stderr, 5.0))
+    return view, failures(desks, batch) if view.failed else []
 
 
 def follow(desks: Sequence[Desk], batch: str | None, display: Display) -> View:

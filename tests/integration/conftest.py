@@ -1,4 +1,4 @@
-"""The command line against the test's Valkey."""
+"""The command line and the web process against the test's Valkey."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.commands import WARROOMS
+from tests.web import ACCOUNTS, serving, web_app
 from worker.ledger import Ledger
+from worker.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    import httpx
 
     from tests.commands import Done, Run
     from worker.redis_store import RedisStore
@@ -44,3 +49,17 @@ def run(env: dict[str, str], store: RedisStore, tmp_path: Path) -> Run:
         return subprocess.CompletedProcess(done.args, done.returncode, out, err)
 
     return warrooms
+
+
+@pytest.fixture
+def settings(valkey_url: str, tmp_path: Path) -> Settings:
+    accounts = tmp_path / "accounts.toml"
+    accounts.write_text(ACCOUNTS)
+    return Settings(redis_url=valkey_url, accounts_file=accounts)
+
+
+@pytest.fixture
+def web(store: RedisStore, settings: Settings) -> Iterator[httpx.Client]:
+    assert store.client.dbsize() == 0
+    with serving(web_app(settings)) as client:
+        yield client

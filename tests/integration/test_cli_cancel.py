@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from sandbox.stack import until
 from tests.commands import WARROOMS, calls, claim, fails, job, one_object, opens, queue
 from worker.errors import OutcomeUnknown
 from worker.jobs import JobState, WarRoom, WarRoomJob
@@ -157,9 +157,7 @@ def test_ctrl_c_stops_between_two_chunks_and_says_how_far_it_came(
     queue(ledger, "b", range(1, 30_001))
     pipe = subprocess.PIPE
     with subprocess.Popen([WARROOMS, "cancel", "--batch", "b"], stdout=pipe, stderr=pipe, env=env, text=True) as going:
-        until_s = time.monotonic() + 10
-        while not ledger.progress().states[JobState.CANCELLED] and time.monotonic() < until_s:
-            time.sleep(0.005)
+        until(lambda: ledger.progress().states[JobState.CANCELLED] > 0, "the first chunk")
         going.send_signal(signal.SIGINT)
         out, err = going.communicate(timeout=20)
     cancelled = ledger.progress().states[JobState.CANCELLED]

@@ -10,7 +10,7 @@ import pytest
 from producers.http import idempotency
 from sandbox.valkey import Valkey
 from tests.commands import ID, JOB, fails, opens, queue
-from tests.web import ACCOUNTS, OPS, READER, SLOW, WRITER, bearer, serving, web_app
+from tests.web import OPS, READER, SLOW, WRITER, bearer, serving, web_app
 from worker.errors import OutcomeUnknown
 from worker.jobs import JobState, Lane
 from worker.settings import Settings
@@ -26,20 +26,6 @@ if TYPE_CHECKING:
 
 OTHER: Final = f"{ID[:-1]}f"
 LOST: Final = OutcomeUnknown("no complete answer", code="Timeout")
-
-
-@pytest.fixture
-def settings(valkey_url: str, tmp_path: Path) -> Settings:
-    accounts = tmp_path / "accounts.toml"
-    accounts.write_text(ACCOUNTS)
-    return Settings(redis_url=valkey_url, accounts_file=accounts)
-
-
-@pytest.fixture
-def web(store: RedisStore, settings: Settings) -> Iterator[httpx.Client]:
-    assert store.client.dbsize() == 0
-    with serving(web_app(settings)) as client:
-        yield client
 
 
 def open_(web: httpx.Client, headers: dict[str, str] | None = None, **fields: Any) -> httpx.Response:  # noqa: ANN401

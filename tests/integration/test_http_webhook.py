@@ -12,7 +12,7 @@ from producers.http.hand_over import HandOver
 from sandbox.stack import until
 from sandbox.valkey import Valkey
 from tests.commands import ID, JOB, fails
-from tests.web import ACCOUNTS, OPS, SECRET, serving, web_app
+from tests.web import OPS, SECRET, serving, web_app
 from worker.jobs import JobState, Lane
 from worker.ledger import Ledger
 from worker.redis_store import RedisStore
@@ -30,20 +30,6 @@ EVENT: Final[dict[str, Any]] = {
     "event_time": 1775912222661,
     "incident": {"incident_id": ID, "incident_severity": "Critical", "integration_id": 99, "title": "Disk full"},
 }
-
-
-@pytest.fixture
-def settings(valkey_url: str, tmp_path: Path) -> Settings:
-    accounts = tmp_path / "accounts.toml"
-    accounts.write_text(ACCOUNTS)
-    return Settings(redis_url=valkey_url, accounts_file=accounts)
-
-
-@pytest.fixture
-def web(store: RedisStore, settings: Settings) -> Iterator[httpx.Client]:
-    assert store.client.dbsize() == 0
-    with serving(web_app(settings)) as client:
-        yield client
 
 
 def send(web: httpx.Client, query: str = "", secret: str = SECRET, **fields: Any) -> httpx.Response:  # noqa: ANN401

@@ -136,10 +136,9 @@ local function claim(id, token, worker, batch, lane, members, observers)
     if named.state == 'queued' then
       lane = named.lane
     end
-    local first, other = lane, lane == 'bulk' and 'urgent' or 'bulk'
-    job, id = first_of(first)
+    job, id = first_of(lane)
     if not job then
-      job, id = first_of(other)
+      job, id = first_of(lane == 'bulk' and 'urgent' or 'bulk')
     end
     if not job then
       return { named.state }
