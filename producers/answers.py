@@ -89,7 +89,10 @@ class JobJson(RecordJson):
 
 
 class BatchJson(TypedDict):
-    """A batch: how many jobs it has, and how many are in which state."""
+    """A batch: how many jobs it has, how many are in which state, and when it is expected to be done.
+
+    `done_by` is null if nothing waits, or nobody knows when.
+    """
 
     batch: str
     created_at: str | None
@@ -102,6 +105,7 @@ class BatchJson(TypedDict):
     found: int
     failed: int
     cancelled: int
+    done_by: str | None
 
 
 def receipt_json(receipt: Receipt) -> ReceiptJson:
@@ -160,19 +164,27 @@ def _failure_json(record: Record) -> FailureJson | None:
 
 @dataclass(frozen=True, slots=True)
 class BatchView:
-    """One batch over all accounts it has jobs in."""
+    """One batch over all accounts it has jobs in; times in seconds since the epoch.
+
+    Args:
+        name: its name.
+        states: how many of its jobs are in which state.
+        created_at: when its first job was queued.
+        done_by: when the last of its jobs should have its room; None if none waits, or nobody knows.
+    """
 
     name: str
     states: Mapping[JobState, int]
     created_at: float | None
+    done_by: float | None = None
 
     @classmethod
-    def of(cls, name: str, by_account: Mapping[str, Progress]) -> BatchView:
+    def of(cls, name: str, by_account: Mapping[str, Progress], done_by: float | None = None) -> BatchView:
         """The sum over the accounts."""
         each = list(by_account.values())
         created = [progress.created_at for progress in each if progress.created_at is not None]
         states = {state: sum(max(0, progress.states[state]) for progress in each) for state in JobState}
-        return cls(name, states, min(created, default=None))
+        return cls(name, states, min(created, default=None), done_by)
 
     @property
     def total(self) -> int:
@@ -199,4 +211,5 @@ def batch_json(view: BatchView) -> BatchJson:
         "found": view.states[JobState.FOUND],
         "failed": view.states[JobState.FAILED],
         "cancelled": view.states[JobState.CANCELLED],
+        "done_by": iso(view.done_by),
     }

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from producers.console import about, duration, iso, many, when
 from worker.jobs import JobState, Lane
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from producers.crew import Crew
     from producers.forecast import Forecast
     from producers.halts import Halt
@@ -44,15 +43,19 @@ class Explanation:
 
     @property
     def starts_at(self) -> datetime | None:
-        """When its call goes out; None if that is no question, or nobody knows."""
-        known = self.rank is not None and self.crew.alive
-        return self.forecast.starts_at(self.record.job.lane, self.rank or 0) if known else None
+        """When its next call goes out; None if that is no question, or nobody knows."""
+        record = self.record
+        if self.rank is not None:
+            return self.forecast.starts_at(record.job.lane, self.rank)
+        if record.state is JobState.RETRYING and record.due_at is not None:
+            return self.forecast.retried_at(datetime.fromtimestamp(record.due_at, UTC))
+        return None
 
     @property
     def done_by(self) -> datetime | None:
-        """When its room is there."""
-        known = self.rank is not None and self.crew.alive
-        return self.forecast.done_by(self.record.job.lane, self.rank or 0) if known else None
+        """When its room is there, if its next call succeeds."""
+        starts_at = self.starts_at
+        return None if starts_at is None else starts_at + timedelta(seconds=self.forecast.took_s)
 
     def sentences(self) -> list[str]:
         """Each cause in a sentence, the nearest first."""
@@ -62,7 +65,7 @@ class Explanation:
             case JobState.OPENING:
                 return [self._in_hand(), *self._past()]
             case JobState.RETRYING:
-                return [*self._past(), self._due(), *self._obstacles()]
+                return [*self._past(), self._due(), *self._obstacles(), *self._times()]
             case JobState.FAILED:
                 return ["it waits for nothing: it failed for good", *self._past()]
             case JobState.CANCELLED:
@@ -119,8 +122,10 @@ class Explanation:
         counted = f", {retrying:,} that are retried counted in" if retrying else ""
         speed = f"the account may make {round(60 * plan.rate_per_s):,} calls a minute"
         starts, done = (when(max(at.timestamp(), self.now_s), self.now_s) for at in (self.starts_at, self.done_by))
-        took = f"an attempt takes {about(self.forecast.took_s)}"
-        return [f"{speed}: its own is expected {starts}{counted}", f"its room is expected {done}; {took}"]
+        its_room = f"its room is expected {done}; an attempt takes {about(self.forecast.took_s)}"
+        if self.rank is None:
+            return [its_room]
+        return [f"{speed}: its own is expected {starts}{counted}", its_room]
 
     def _in_hand(self) -> str:
         record = self.record

@@ -6,17 +6,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from worker.jobs import Lane
+from worker.jobs import JobState, Lane
 from worker.rate_limit import SECOND_US
 from worker.token_bucket import URGENT_IN_A_ROW
 
 if TYPE_CHECKING:
-    from worker.rate_limit import Plan
-    from worker.records import Standing
-    from worker.token_bucket import BucketLevel
+    from collections.abc import Mapping
 
-RETRIES_WITHIN_S: Final = 60.0
-"""Retries come back within a minute, evenly (retry_policy.CAP_S); those that are due before a job's turn go first."""
+    from worker.rate_limit import Plan
+    from worker.records import Progress, Standing
+    from worker.token_bucket import BucketLevel
 
 CALLS_OF_A_RETRY: Final = 2
 """It looks before it creates, as a rule."""
@@ -46,9 +45,12 @@ class Forecast:
     def in_front(self, lane: Lane, rank: int) -> int:
         """Jobs whose calls go out before that of the job which has `rank` others of its lane in front."""
         standing = self.standing
+        # What other clients sent and no worker has read is one more row, at the most: they take turns with it.
         if lane is Lane.URGENT:
+            rank += min(standing.unread_urgent, rank + 1)
             return rank + min(standing.bulk, rank // URGENT_IN_A_ROW)
-        return rank + min(standing.urgent, URGENT_IN_A_ROW * (rank + 1))
+        rank += min(standing.unread_bulk, rank + 1)
+        return rank + min(standing.urgent + standing.unread_urgent, URGENT_IN_A_ROW * (rank + 1))
 
     def starts_at(self, lane: Lane, rank: int) -> datetime | None:
         """When its call goes out; None if nobody knows."""
@@ -59,23 +61,53 @@ class Forecast:
         starts_at = self.starts_at(lane, rank)
         return None if starts_at is None else starts_at + timedelta(seconds=self.took_s)
 
+    def retried_at(self, due_at: datetime) -> datetime | None:
+        """When the call of a job that waits for its next attempt goes out: it comes back in front of its line."""
+        return None if self.halted else max(due_at, self.at + timedelta(seconds=self._slot_in_s(1)))
+
+    def ends_in_s(self, jobs: Progress, last_ranks: Mapping[Lane, int]) -> float | None:
+        """How long until the last of a batch's jobs has its room, in seconds; None if nobody knows.
+
+        Args:
+            jobs: the batch's jobs by state.
+            last_ranks: by lane, how many jobs stand in front of the last one of them (`Ledger.last_ranks`).
+        """
+        if jobs.waiting <= 0:
+            return 0.0
+        if self.halted:
+            return None
+        ends = [0.0]
+        if jobs.states[JobState.QUEUED] > 0:
+            ends += [self._starts_in_s(lane, rank) for lane, rank in last_ranks.items()]
+        if jobs.states[JobState.RETRYING] > 0:
+            ends += [self.standing.last_retry_s, self._slot_in_s(1)]
+        return max(ends) + self.took_s
+
     @property
     def took_s(self) -> float:
         """How long an attempt takes lately, in seconds."""
         return USUAL_S if self.standing.took_s is None else self.standing.took_s
 
     def empty_in_s(self) -> float | None:
-        """How long until every job that waits has had its call; None if nobody knows."""
-        standing = self.standing
-        calls = standing.urgent + standing.bulk + CALLS_OF_A_RETRY * standing.retrying
+        """How long until every job has its room, if nothing is added and no attempt fails; None if nobody knows."""
         if self.halted:
             return None
-        return self._slot_in_s(calls) + self.took_s if calls else 0.0
+        calls = self.jobs + CALLS_OF_A_RETRY * self.standing.retrying
+        if not calls:
+            return self.took_s if self.standing.opening else 0.0
+        return max(self._slot_in_s(calls), self.standing.last_retry_s) + self.took_s
+
+    @property
+    def jobs(self) -> int:
+        """Jobs that wait in line, and messages that nobody has read."""
+        standing = self.standing
+        return standing.urgent + standing.bulk + standing.unread_urgent + standing.unread_bulk
 
     def _starts_in_s(self, lane: Lane, rank: int) -> float:
         front = self.in_front(lane, rank)
         without_s = self._slot_in_s(front + 1)
-        sooner = self.standing.retrying * min(1.0, without_s / RETRIES_WITHIN_S)
+        # Retries that are due before the job's turn go first; they come back evenly until the last one does.
+        sooner = self.standing.retrying * min(1.0, without_s / max(self.standing.last_retry_s, without_s, 1e-9))
         return self._slot_in_s(front + 1 + round(CALLS_OF_A_RETRY * sooner))
 
     def _slot_in_s(self, number: int) -> float:

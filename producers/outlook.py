@@ -5,30 +5,56 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from producers.answers import BatchView
 from producers.crew import Crew
 from producers.explaining import Explanation
 from producers.forecast import Forecast, now
 from producers.halts import Halt
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
     from producers.desk import Desk
     from worker.health import Trouble
-    from worker.records import Record
+    from worker.records import Progress, Record
 
 
 def outlook(desk: Desk) -> Forecast:
     """What the account's lines and bucket are now."""
-    return _forecast(desk, Crew(desk.ledger.workers()), desk.bucket.trouble())
+    return forecast_of(desk, Crew(desk.ledger.workers()), desk.bucket.trouble())
+
+
+def batch_ends_in_s(desk: Desk, forecast: Forecast, batch: str, jobs: Progress) -> float | None:
+    """How long until the last of a batch's jobs at this account has its room, in seconds; None if nobody knows."""
+    return forecast.ends_in_s(jobs, desk.ledger.last_ranks(batch))
 
 
 def explanation_of(desk: Desk, record: Record) -> Explanation:
     """All that bears on when the job is done."""
     crew, trouble = Crew(desk.ledger.workers()), desk.bucket.trouble()
-    forecast = _forecast(desk, crew, trouble)
+    forecast = forecast_of(desk, crew, trouble)
     halt = None if trouble is None else Halt(desk.account.name, trouble, forecast.level.lines.pause_s)
     return Explanation(record, desk.ledger.position(record.job), forecast, crew, halt, time.time())
 
 
-def _forecast(desk: Desk, crew: Crew, trouble: Trouble | None) -> Forecast:
+def batch_view(desks: Sequence[Desk], name: str, jobs: Mapping[str, Progress]) -> BatchView:
+    """The batch, and when it is done; `jobs` are its jobs by account."""
+    busy = [(desk, jobs[desk.account.name]) for desk in desks if desk.account.name in jobs]
+    ends_in_s = last_of(batch_ends_in_s(desk, outlook(desk), name, mine) for desk, mine in busy if mine.waiting > 0)
+    return BatchView.of(name, jobs, time.time() + ends_in_s if ends_in_s else None)
+
+
+def last_of(ends_in_s: Iterable[float | None]) -> float | None:
+    """When all of them are over, in seconds; None if nobody knows."""
+    latest_s = 0.0
+    for one in ends_in_s:
+        if one is None:
+            return None
+        latest_s = max(latest_s, one)
+    return latest_s
+
+
+def forecast_of(desk: Desk, crew: Crew, trouble: Trouble | None) -> Forecast:
+    """The account's lines and bucket now, for whoever has its workers and its trouble read already."""
     halted = trouble is not None or not crew.alive
     return Forecast(desk.account.plan, desk.bucket.peek(), desk.ledger.standing(), now(), halted=halted)

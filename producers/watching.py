@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from producers.console import about, duration, number
+from producers.console import about, duration, iso, number
 from producers.crew import START
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ class Sample:
         failed: dead letters.
         cancelled: jobs that were taken back.
         line: all unfinished jobs of the accounts, other people's too: they share the speed.
+        ends_in_s: when the last watched job should have its room, by its place in line and the limits; None if nobody
+            knows.
         rate_per_s: the speed the accounts keep in steady flow, in calls per second.
         allowed_per_s: what the API allows them, in calls per second.
         pause_s: what is left of a pause, after a 429 or until the next probe, in seconds.
@@ -60,6 +62,7 @@ class Sample:
     failed: int = 0
     cancelled: int = 0
     line: int = 0
+    ends_in_s: float | None = None
     rate_per_s: float = 1.0
     allowed_per_s: float = 1.0
     pause_s: float = 0.0
@@ -97,11 +100,11 @@ class View:
         """Whether there is nothing left to watch."""
         return self.sample.waiting == 0
 
-    def as_json(self, at: str) -> dict[str, object]:
-        """The view for machines; `at` is the time in ISO 8601."""
+    def as_json(self, at_s: float) -> dict[str, object]:
+        """The view for machines; `at_s` is the time in seconds since the epoch."""
         now = self.sample
         return {
-            "at": at,
+            "at": iso(at_s),
             "total": self.total,
             "done": self.done,
             "opened": self.opened,
@@ -114,6 +117,7 @@ class View:
             "speed_per_minute": None if self.speed_per_s is None else round(self.speed_per_s * 60, 1),
             "limit_per_minute": round(now.allowed_per_s * 60, 1),
             "left_s": None if self.left_s is None else round(self.left_s, 1),
+            "done_by": iso(at_s + self.left_s) if self.left_s else None,
             "pause_s": round(now.pause_s, 1),
             "halts": [halt.as_json() for halt in now.halts],
             "workers_alive": now.alive,
@@ -212,8 +216,7 @@ def speed(samples: Sequence[Sample]) -> float | None:
 def time_left_s(sample: Sample, speed_per_s: float | None) -> float | None:
     """When the last watched job should be finished, in seconds from the sample; None if nobody can say.
 
-    By the measured speed where there is one; else by the accounts' speed and everything in their lines, which is
-    the longest it can take without retries. A pause comes on top.
+    By the measured speed where there is one; else by the forecast: the place in line and the limits.
     """
     if not sample.waiting:
         return 0.0
@@ -221,7 +224,7 @@ def time_left_s(sample: Sample, speed_per_s: float | None) -> float | None:
         return None
     if speed_per_s and not sample.pause_s:
         return sample.waiting / speed_per_s
-    return sample.pause_s + max(sample.waiting, sample.line) / sample.rate_per_s
+    return sample.ends_in_s
 
 
 def per_minute(rate_per_s: float) -> str:

@@ -250,11 +250,27 @@ class Ledger:
             pipe = self._store.client.pipeline(transaction=False)
             for line in ("line:urgent", "line:bulk", "retries"):
                 pipe.zcard(f"{self._base}:{line}")
-            pipe.hget(f"{self._base}:watch", "took")
+            for lane in (Lane.URGENT, Lane.BULK):
+                pipe.llen(queue_name(self.account, lane))
+            pipe.hmget(f"{self._base}:watch", "took", "urgent.idle", "bulk.idle")
+            pipe.hlen(f"{self._base}:claims")
+            pipe.zrange(f"{self._base}:retries", -1, -1, withscores=True)
+            pipe.time()
             return pipe.execute()
 
-        urgent, bulk, retrying, took_ms = cast("Any", self._store.held(read))
-        return Standing(urgent, bulk, retrying, int(took_ms) / 1000 if took_ms else None)
+        reply = cast("Any", self._store.held(read))
+        urgent, bulk, retrying, urgent_messages, bulk_messages, watched, opening, last_retry, (seconds, micros) = reply
+        took_ms, urgent_idle, bulk_idle = (None if value is None else int(value) for value in watched)
+        return Standing(
+            urgent,
+            bulk,
+            retrying,
+            None if took_ms is None else took_ms / 1000,
+            unread_urgent=max(0, urgent_messages - urgent - (urgent_idle or 0)),
+            unread_bulk=max(0, bulk_messages - bulk - (bulk_idle or 0)),
+            opening=opening,
+            last_retry_s=max(0.0, last_retry[0][1] / 1000 - seconds - micros / 1e6) if last_retry else 0.0,
+        )
 
     def position(self, job: WarRoomJob) -> int | None:
         """How many jobs of its lane stand in front of a queued job; None if it does not wait in line."""
@@ -265,6 +281,25 @@ class Ledger:
         """The batch's jobs by state; None if no such batch is known."""
         stored = self._hash(f"{self._base}:batch:{name}")
         return progress_of(stored) if stored else None
+
+    def last_ranks(self, batch: str) -> dict[Lane, int]:
+        """By lane, how many jobs stand in front of the batch's last one in line; lanes where none can be are left out.
+
+        At least so many: turns that were given and not used (the job was cancelled) count as if they were.
+        """
+        names = [f"{lane}.{which}" for lane in Lane for which in ("turn", "joined")]
+        stored = self._store.held(lambda: self._store.client.hmget(f"{self._base}:batch:{batch}", names))
+        turns = [int(turn or 0) for turn in cast("list[str | None]", stored)]
+        last = {lane: max(turns[2 * at], turns[2 * at + 1]) for at, lane in enumerate(Lane)}
+
+        def count() -> object:
+            pipe = self._store.client.pipeline(transaction=False)
+            for lane, turn in last.items():
+                pipe.zcount(f"{self._base}:line:{lane}", "-inf", turn)
+            return pipe.execute()
+
+        counts = cast("list[int]", self._store.held(count))
+        return {lane: many - 1 for lane, many in zip(last, counts, strict=True) if many}
 
     def batches(self, most: int = 10) -> list[str]:
         """The names of the newest batches, newest first."""

@@ -46,12 +46,20 @@ class Standing:
         bulk: queued bulk jobs.
         retrying: jobs that wait for another attempt.
         took_s: how long an attempt takes lately, in seconds; None if none has ended well yet.
+        unread_urgent: messages of other clients in the urgent queue that no worker has read, about.
+        unread_bulk: those in the bulk queue.
+        opening: jobs in a worker's hands.
+        last_retry_s: when the last retry is due, in seconds from now.
     """
 
     urgent: int
     bulk: int
     retrying: int
     took_s: float | None
+    unread_urgent: int = 0
+    unread_bulk: int = 0
+    opening: int = 0
+    last_retry_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from producers.cli.exits import Exit, Stopped
 from producers.cli.views import failure_lines
 from producers.crew import Crew
 from producers.desk import batch_progress, halts_of
+from producers.outlook import batch_ends_in_s, last_of, outlook
 from producers.watching import Sample, Watch, line, result
 from worker.errors import QueueUnavailable
 from worker.jobs import JobState
@@ -104,6 +105,14 @@ def take_sample(desks: Sequence[Desk], batch: str | None) -> Sample:
     if not mine:
         raise QueueUnavailable(f"batch {batch} is gone from Redis: was its data lost? Hand the jobs in again")
     busy = [desk for desk in desks if desk.account.name in mine and mine[desk.account.name].waiting > 0]
+    forecasts = [outlook(desk) for desk in busy]
+    if batch is None:
+        ends_in_s = last_of(forecast.empty_in_s() for forecast in forecasts)
+    else:
+        ends_in_s = last_of(
+            batch_ends_in_s(desk, forecast, batch, mine[desk.account.name])
+            for desk, forecast in zip(busy, forecasts, strict=True)
+        )
     shared = busy or [desk for desk in desks if desk.account.name in mine]
     return Sample(
         at_s=time.monotonic(),
@@ -117,7 +126,8 @@ def take_sample(desks: Sequence[Desk], batch: str | None) -> Sample:
         line=sum(lines[desk.account.name].waiting for desk in busy),
         rate_per_s=sum(desk.account.plan.rate_per_s for desk in shared) or 1.0,
         allowed_per_s=sum(desk.account.plan.allowed_per_s for desk in shared) or 1.0,
-        pause_s=max((desk.bucket.peek().lines.pause_s for desk in busy), default=0.0),
+        ends_in_s=ends_in_s,
+        pause_s=max((forecast.level.lines.pause_s for forecast in forecasts), default=0.0),
         halts=tuple(halts_of(busy)),
         alive=min((Crew(desk.ledger.workers()).alive for desk in busy), default=None),
     )
@@ -169,7 +179,7 @@ class JsonLines(_Paced):
     """A JSON object a line now and then."""
 
     def _write(self, view: View) -> None:
-        console.answer_json(view.as_json(console.iso(time.time()) or ""))
+        console.answer_json(view.as_json(time.time()))
 
 
 class Silent:

@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from producers.crew import Crew
+    from producers.forecast import Forecast
     from producers.halts import Halt
     from worker.records import Progress, Record
     from worker.settings import Account
-    from worker.token_bucket import BucketLevel
 
 
 @dataclass(frozen=True, slots=True)
 class AccountView:
-    """One account: its jobs, its bucket, its newest batches and dead letters, why it waits, and who works for it."""
+    """One account: its jobs, its outlook, its newest batches and dead letters, why it waits, and who works for it."""
 
     account: Account
     progress: Progress
-    level: BucketLevel
+    forecast: Forecast
     batches: Sequence[BatchView]
     failures: Sequence[Record]
     halt: Halt | None = None
@@ -45,15 +45,16 @@ class AccountView:
 
     @property
     def drain_s(self) -> float | None:
-        """The time until the line is empty, if nothing is added and nothing tried twice; in seconds.
+        """The time until every job has its room, if nothing is added and no attempt fails; in seconds.
 
         None if nobody can say: jobs wait, and the account is not called or no worker lives.
         """
-        if self.progress.waiting <= 0:
-            return None if self.halt else 0.0
-        if self.halt or (self.crew is not None and not self.crew.alive):
-            return None
-        return self.level.next_slot_s + self.account.plan.drain_s(self.progress.waiting)
+        return self.forecast.empty_in_s()
+
+    @property
+    def unread(self) -> int:
+        """Messages of other clients that no worker has read, about."""
+        return self.forecast.standing.unread_urgent + self.forecast.standing.unread_bulk
 
 
 def account_json(view: AccountView) -> dict[str, object]:
@@ -62,6 +63,7 @@ def account_json(view: AccountView) -> dict[str, object]:
     return {
         "account": view.account.name,
         "queued": {"urgent": view.urgent, "bulk": view.queued - view.urgent},
+        "unread": view.unread,
         **{state.value: max(0, states[state]) for state in JobState if state is not JobState.QUEUED},
         "limit": {
             "rates": str(plan),
@@ -69,9 +71,9 @@ def account_json(view: AccountView) -> dict[str, object]:
             "sustained_per_minute": round(plan.rate_per_s * 60, 1),
         },
         "bucket": {
-            "tokens": [max(0.0, tokens) for tokens in view.level.tokens],
-            "next_slot_s": view.level.next_slot_s,
-            "pause_s": view.level.lines.pause_s,
+            "tokens": [max(0.0, tokens) for tokens in view.forecast.level.tokens],
+            "next_slot_s": view.forecast.level.next_slot_s,
+            "pause_s": view.forecast.level.lines.pause_s,
         },
         "trouble": None if view.halt is None else view.halt.as_json(),
         "workers_alive": None if view.crew is None else view.crew.alive,
@@ -87,6 +89,7 @@ def account_lines(view: AccountView, now_s: float) -> list[str]:
     states, plan = view.progress.states, view.account.plan
     now = [f"queued {number(view.urgent)} urgent + {number(view.queued - view.urgent)} bulk"]
     now += [f"{state.value} {number(max(0, states[state]))}" for state in (JobState.OPENING, JobState.RETRYING)]
+    now += [f"{number(view.unread)} sent by other clients and not read yet"] if view.unread else []
     ended = [f"{state.value} {number(max(0, states[state]))}" for state in (JobState.OPENED, JobState.FOUND)]
     ended += [f"{number(max(0, states[state]))} {state.value}" for state in (JobState.FAILED, JobState.CANCELLED)]
     lines = [
@@ -117,7 +120,7 @@ def _halt_lines(view: AccountView, now_s: float) -> list[str]:
 
 
 def _bucket(view: AccountView) -> str:
-    level = view.level
+    level = view.forecast.level
     if view.halt is not None:
         return view.halt.next_probe()
     if level.lines.pause_s > 0:
@@ -139,4 +142,5 @@ def batch_line(view: BatchView, now_s: float) -> str:
         if view.states[state]
     ]
     since = f", begun {when(view.created_at, now_s)}" if view.created_at is not None else ""
-    return f"batch {view.name}: {', '.join(parts)}{since}"
+    done_by = f", done by {when(max(view.done_by, now_s), now_s)}" if view.done_by is not None else ""
+    return f"batch {view.name}: {', '.join(parts)}{since}{done_by}"

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from producers import console
-from producers.answers import BatchView, batch_json, record_json
+from producers.answers import batch_json, record_json
 from producers.bad_input import BadInput
 from producers.cli.desks import failures, known_batch, open_desks
 from producers.cli.exits import Exit
@@ -14,8 +14,9 @@ from producers.cli.lookup import find
 from producers.cli.overview import AccountView, account_json, account_lines, batch_line
 from producers.cli.views import failure_lines, record_lines
 from producers.crew import Crew
-from producers.desk import Desk, batch_progress, halt_of
-from producers.outlook import explanation_of
+from producers.desk import Desk, batch_progress
+from producers.halts import Halt
+from producers.outlook import batch_view, explanation_of, forecast_of
 from worker.jobs import JobState
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def _job(target: str, account: str | None, *, json: bool) -> Exit:
 
 
 def _batch(name: str, desks: Sequence[Desk], *, json: bool) -> Exit:
-    view = BatchView.of(name, known_batch(desks, name))
+    view = batch_view(desks, name, known_batch(desks, name))
     failed = failures(desks, name) if view.states[JobState.FAILED] else []
     if json:
         console.answer_json(batch_json(view) | {"failed_jobs": [record_json(record) for record in failed]})
@@ -71,12 +72,14 @@ def _batch(name: str, desks: Sequence[Desk], *, json: bool) -> Exit:
 def _view(desk: Desk) -> AccountView:
     progress = desk.ledger.progress()
     batches = ((name, batch_progress([desk], name)) for name in desk.ledger.batches(NEWEST_BATCHES))
+    crew, trouble = Crew(desk.ledger.workers()), desk.bucket.trouble()
+    forecast = forecast_of(desk, crew, trouble)
     return AccountView(
         account=desk.account,
         progress=progress,
-        level=desk.bucket.peek(),
-        batches=[BatchView.of(name, found) for name, found in batches if found],
+        forecast=forecast,
+        batches=[batch_view([desk], name, found) for name, found in batches if found],
         failures=failures([desk]),
-        halt=halt_of(desk),
-        crew=Crew(desk.ledger.workers()),
+        halt=None if trouble is None else Halt(desk.account.name, trouble, forecast.level.lines.pause_s),
+        crew=crew,
     )

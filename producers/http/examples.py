@@ -81,6 +81,7 @@ BATCH_ANSWER: Final = {
     "found": 10,
     "failed": 2,
     "cancelled": 0,
+    "done_by": "2026-11-26T10:40:07.000+00:00",
 }
 LIMITS: Final = {
     "accounts": [

@@ -24,7 +24,7 @@ from producers.http.intake import Full
 from producers.http.problems import Kind, refused
 from producers.http.web import MayEnqueue, MayRead, Web, web_of
 from producers.json_object import json_object
-from producers.outlook import explanation_of
+from producers.outlook import batch_view, explanation_of
 from producers.parsing import parse_job
 from producers.receipt import Status
 from worker.errors import InvalidJob, QueueUnavailable
@@ -169,9 +169,15 @@ async def batch(
     caller: MayRead,
     id: Annotated[str, Path(pattern=BATCH_PATTERN, examples=[examples.BATCH])],  # noqa: A002 - its name in the path
 ) -> Response:
-    """Its jobs by state, over all accounts that exist for this token."""
+    """Its jobs by state, over all accounts that exist for this token, and when the last one is expected to be done."""
     web = web_of(request)
-    progress = await to_thread.run_sync(batch_progress, web.desks(caller), id)
-    if not progress:
+
+    def read() -> BatchView | None:
+        desks = web.desks(caller)
+        jobs = batch_progress(desks, id)
+        return batch_view(desks, id, jobs) if jobs else None
+
+    view = await to_thread.run_sync(read)
+    if view is None:
         raise refused(Kind.NOT_FOUND, f"there is no batch {id!r}, or it was forgotten after the retention")
-    return Json(batch_json(BatchView.of(id, progress)))
+    return Json(batch_json(view))

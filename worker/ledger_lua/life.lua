@@ -16,6 +16,8 @@ local function join(job, id, batch)
   redis.call('HSET', key(id), 'batches', job.batches)
   count(base .. ':batch:' .. batch, job.state, 1)
   count(base .. ':batch:' .. batch, 'total', 1)
+  local hash, field = base .. ':batch:' .. batch, job.lane .. '.joined' -- it keeps its turn in the row it stands in
+  redis.call('HSET', hash, field, whole(math.max(job.turn, tonumber(redis.call('HGET', hash, field)) or 0)))
 end
 
 local function again(job, id, message, batch) -- from a dead letter or a cancelled job
@@ -47,6 +49,7 @@ local function hurry(job, id)
   local queued = job.state == 'queued'
   if queued then
     leave(job, id)
+    idle('bulk', 1)
     count(base .. ':counts', 'queued.bulk', -1)
     count(base .. ':counts', 'queued.urgent', 1)
     if job.batches == '' then
@@ -115,12 +118,14 @@ local function first_of(lane)
       return job, id
     end
     redis.call('ZREM', LINE[lane], id) -- a place without a record
+    idle(lane, 1)
   end
 end
 
 -- The message may be a foreign client's, with no record yet: then the record begins here, and waits for its turn like
 -- any other. Claimed is the job whose turn it is: the named one, as a rule.
 local function claim(id, token, worker, batch, lane, members, observers)
+  local queue = lane -- that the message came from
   local mine = redis.call('HGET', CLAIMS, token) -- our own reply was lost
   local job = mine and held(mine, token)
   if job then
@@ -140,8 +145,14 @@ local function claim(id, token, worker, batch, lane, members, observers)
     if not job then
       job, id = first_of(lane == 'bulk' and 'urgent' or 'bulk')
     end
+    if (job and job.lane) ~= queue and is_idle(queue) then
+      idle(queue, -1)
+    end
     if not job then
       return { named.state }
+    end
+    if job.lane ~= queue then
+      idle(job.lane, 1)
     end
     local reached = job.lane .. '.reached'
     redis.call('HSET', WATCH, reached, whole(math.max(job.turn, tonumber(redis.call('HGET', WATCH, reached)) or 0)))

@@ -37,6 +37,9 @@ local function cancel()
     local id = ARGV[at]
     local job = load(id)
     if job and (job.state == 'queued' or job.state == 'retrying' or (job.state == 'opening' and not job.began)) then
+      if job.state == 'queued' then
+        idle(job.lane, 1)
+      end
       finished(job, id, 'cancelled', #ARGV + 1)
       redis.call('HDEL', key(id), 'token')
     end

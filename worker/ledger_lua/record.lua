@@ -206,6 +206,16 @@ local function line_up(job, id, batch) -- whatever its state is
   end
 end
 
+-- A message more than jobs stand in line: its job left the line without one. The rest of a queue that is longer than its
+-- line are messages of other clients, which nobody has read yet: whoever tells a time must know of them.
+local function idle(lane, by)
+  count(WATCH, lane .. '.idle', by)
+end
+
+local function is_idle(lane)
+  return (tonumber(redis.call('HGET', WATCH, lane .. '.idle')) or 0) > 0
+end
+
 local function nudge(job, message)
   redis.call('LPUSH', QUEUE[job.lane], message)
 end

@@ -3,7 +3,7 @@
 -- :watch  run    the run id of the server that wrote last; another one means a restart or a failover
 --         beat   the last heartbeat of any worker     since  when somebody began to watch without a break
 --         <lane>.reached   the highest turn that was taken       <lane>.turn  the last one given to a job of no batch
---         took   ms that an attempt takes
+--         took   ms that an attempt takes                  <lane>.idle     messages more than its jobs (see record)
 --         <lane>.missing, <lane>.since    so many messages at least are too few since then
 --
 -- A worker is dead when others have watched without a break for `dead_after` ms and it was silent all that time. Without
@@ -49,6 +49,7 @@ local function after_restart()
   for _, lane in ipairs(LANES) do
     for _, id in ipairs(redis.call('ZRANGE', LINE[lane], 0, suspects - 1)) do
       local job = load(id)
+      idle(lane, 1)
       if job then
         put_aside(job, id, now + dead_after)
         redis.call('HSET', key(id), 'look', '1', 'code', 'RedisRestarted',
@@ -132,7 +133,11 @@ end
 -- under way; but what was missing at every look for `lost_after` ms is missing. No job waits for a message of its own:
 -- the next one that comes takes it along. Costs the same whatever the length of the line.
 local function missing(lane, most)
-  local count_now = redis.call('ZCARD', LINE[lane]) - redis.call('LLEN', QUEUE[lane])
+  local messages = redis.call('LLEN', QUEUE[lane])
+  if messages == 0 then
+    redis.call('HDEL', WATCH, lane .. '.idle') -- however it was counted, none is left
+  end
+  local count_now = redis.call('ZCARD', LINE[lane]) - messages
   local was = redis.call('HMGET', WATCH, lane .. '.missing', lane .. '.since')
   local least, since = tonumber(was[1]), tonumber(was[2])
   if count_now <= 0 then

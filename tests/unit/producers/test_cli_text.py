@@ -1,25 +1,27 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
 from producers import console
-from producers.answers import BatchView, record_json
+from producers.answers import BatchView, batch_json, record_json
 from producers.cli.bulk import Request
 from producers.cli.bulk_summary import Outcome, dry_run_lines, result_lines, summary_lines
 from producers.cli.exits import Exit
 from producers.cli.overview import AccountView, account_json, account_lines, batch_line
 from producers.cli.views import record_lines, room_link, state_of
 from producers.crew import START, Crew
+from producers.forecast import Forecast
 from producers.halts import Halt
 from producers.receipt import Receipt, Status
 from producers.watching import Sample, Watch
 from tests.records import ID, NOW_S, UNAUTHORIZED, record
 from worker.jobs import JobState, WarRoom, WarRoomJob
 from worker.rate_limit import plan_of
-from worker.records import Progress
+from worker.records import Progress, Standing
 from worker.settings import Account
 from worker.slots import Lines
 from worker.token_bucket import BucketLevel
@@ -33,6 +35,11 @@ ROOM = WarRoom(chat_id="oc_1", chat_name="Disk full", share_link="https://im.exa
 
 def progress(**states: int) -> Progress:
     return Progress({state: states.get(state.value, 0) for state in JobState}, created_at=NOW_S - 60)
+
+
+def outlook(level: BucketLevel, *, halted: bool = False, opening: int = 0, **standing: int) -> Forecast:
+    known = Standing(standing.pop("urgent", 0), standing.pop("queued", 0), 0, None, opening=opening, **standing)
+    return Forecast(ACCOUNT.plan, level, known, datetime.fromtimestamp(NOW_S, UTC), halted=halted)
 
 
 def tallied(*statuses: Status) -> Outcome:
@@ -161,13 +168,13 @@ def test_an_account_in_trouble_says_so() -> None:
     view = AccountView(
         ACCOUNT,
         progress(queued=1000, failed=2, opened=5),
-        BucketLevel(30.0, Lines(30.0, 30.0, 30.0), (0.0,)),
+        outlook(BucketLevel(30.0, Lines(30.0, 30.0, 30.0), (0.0,)), queued=1000, unread_bulk=7),
         [BatchView("b", progress(queued=3, failed=1, opened=1).states, NOW_S - 60)],
         [record(JobState.FAILED, message="no responders")],
     )
     text = "\n".join(account_lines(view, NOW_S))
     for part in (
-        "queued 0 urgent + 1,000 bulk",
+        "queued 0 urgent + 1,000 bulk, opening 0, retrying 0, 7 sent by other clients and not read yet",
         "opened 5, found 0, 2 failed",
         "paused for 30 s: the API said 429",
         "in about 1 min 3",
@@ -178,7 +185,9 @@ def test_an_account_in_trouble_says_so() -> None:
 
 
 def view_of(*, halt: Halt | None = None, crew: Crew | None = None, **states: int) -> AccountView:
-    return AccountView(ACCOUNT, progress(**states), BucketLevel(37.0, Lines(37, 37, 37), (0.0,)), [], [], halt, crew)
+    halted = halt is not None or (crew is not None and not crew.alive)
+    told = outlook(BucketLevel(37.0, Lines(37, 37, 37), (0.0,)), halted=halted, queued=states.get("queued", 0))
+    return AccountView(ACCOUNT, progress(**states), told, [], [], halt, crew)
 
 
 def test_a_suspended_account_says_why_since_when_and_what_to_do_before_anything_else() -> None:
@@ -223,7 +232,7 @@ def test_an_account_that_nobody_works_for_says_so() -> None:
 
 
 def test_counters_below_zero_are_shown_as_zero() -> None:
-    view = AccountView(ACCOUNT, progress(queued=-1), BucketLevel(0.0, Lines(0, 0, 0), (4.0,)), [], [])
+    view = AccountView(ACCOUNT, progress(queued=-1), outlook(BucketLevel(0.0, Lines(0, 0, 0), (4.0,))), [], [])
     assert "queued 0 urgent + 0 bulk" in "\n".join(account_lines(view, NOW_S))
     assert view.drain_s == 0
 
@@ -232,6 +241,9 @@ def test_a_batch_is_the_sum_over_its_accounts() -> None:
     view = BatchView.of("b", {"eu": progress(queued=1, opened=2), "us": progress(failed=1)})
     assert (view.total, view.finished) == (4, 3)
     assert batch_line(view, NOW_S).startswith("batch b: 3 of 4 done, 1 failed, 1 queued, begun ")
+    assert "done by" not in batch_line(view, NOW_S)
+    assert batch_line(replace(view, done_by=NOW_S + 61), NOW_S).endswith(" (in 1 min 1 s)")
+    assert batch_json(replace(view, done_by=NOW_S))["done_by"] == console.iso(NOW_S)
 
 
 @pytest.mark.parametrize(

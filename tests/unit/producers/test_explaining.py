@@ -25,8 +25,9 @@ BULK = JOB.model_copy(update={"lane": Lane.BULK})
 def explained(one: Record, rank: int | None = None, *, pause_s: float = 0.0, **changes: Any) -> Explanation:  # noqa: ANN401
     level = BucketLevel(0.0, Lines(pause_s, pause_s, pause_s), (0.0,))
     standing = changes.pop("standing", Standing(urgent=40, bulk=500, retrying=0, took_s=0.8))
-    forecast = Forecast(plan_of("1000/minute"), level, standing, datetime.fromtimestamp(NOW_S, UTC))
     crew = Crew(changes.pop("beats", {"w1": 0.5}))
+    at = datetime.fromtimestamp(NOW_S, UTC)
+    forecast = Forecast(plan_of("1000/minute"), level, standing, at, halted=not crew.alive)
     return replace(Explanation(one, rank, forecast, crew, None, NOW_S), **changes)
 
 
@@ -89,9 +90,14 @@ def test_a_retry_says_what_went_wrong_and_when_it_goes_on() -> None:
     one = record(
         JobState.RETRYING, attempts=2, message="Timeout: no answer", hint="wait", due_at=NOW_S + 7, look_first=True
     )
-    past, due = explained(one).sentences()
+    past, due, done = explained(one).sentences()
     assert past == "after 2 attempts: Timeout: no answer; to do: wait"
     assert due.endswith("(in 7 s); it looks for its room before it opens one")
+    assert done.endswith("(in 8 s); an attempt takes less than 1 s")
+    starts_at = explained(one).starts_at
+    assert starts_at is not None
+    assert starts_at.timestamp() == NOW_S + 7
+    assert explained(one, beats={"w1": 60.0}).done_by is None
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from typing import Final
 import pytest
 
 from producers.forecast import CALLS_OF_A_RETRY, USUAL_S, Forecast
-from worker.jobs import Lane
+from worker.jobs import JobState, Lane
 from worker.rate_limit import plan_of
-from worker.records import Standing
+from worker.records import Progress, Standing
 from worker.slots import Lines
 from worker.token_bucket import BucketLevel
 
@@ -80,7 +80,7 @@ def test_a_pause_is_waited_for_and_fills_the_bucket() -> None:
 
 
 def test_retries_go_first_as_far_as_they_are_due_before_and_cost_two_calls() -> None:
-    many = replace(NOBODY, retrying=100)
+    many = replace(NOBODY, retrying=100, last_retry_s=60.0)
     assert waits_s(forecast(many), 0) == pytest.approx(INTERVAL_S), "hardly one is due by then"
     assert waits_s(forecast(many), 999) == pytest.approx((1000 + 100 * CALLS_OF_A_RETRY) * INTERVAL_S)
     half = waits_s(forecast(many), 499)
@@ -99,6 +99,45 @@ def test_all_calls_that_wait_count_for_the_end() -> None:
     told = forecast(Standing(urgent=10, bulk=80, retrying=5, took_s=0.5))
     assert told.empty_in_s() == pytest.approx(100 * INTERVAL_S + 0.5)
     assert forecast().empty_in_s() == 0
+
+
+def test_the_end_is_not_before_the_last_retry_nor_before_the_last_attempt() -> None:
+    assert forecast(Standing(0, 1, 1, 0.5, last_retry_s=40)).empty_in_s() == 40.5
+    assert forecast(Standing(0, 0, 0, 0.5, opening=1)).empty_in_s() == 0.5
+
+
+def test_messages_that_nobody_has_read_take_turns_as_one_more_row() -> None:
+    told = forecast(Standing(urgent=3, bulk=100, retrying=0, took_s=0.5, unread_urgent=4, unread_bulk=20))
+    assert [told.in_front(Lane.BULK, rank) for rank in (0, 9, 50)] == [1 + 7, 9 + 10 + 7, 50 + 20 + 7]
+    assert [told.in_front(Lane.URGENT, rank) for rank in (0, 2, 4)] == [1, 5, 8]
+    assert told.empty_in_s() == pytest.approx(127 * INTERVAL_S + 0.5)
+
+
+def test_retries_that_all_come_soon_are_all_in_front() -> None:
+    soon = Standing(0, 1000, 100, 0.5, last_retry_s=3)
+    assert waits_s(forecast(soon), 499) == pytest.approx((500 + 100 * CALLS_OF_A_RETRY) * INTERVAL_S)
+
+
+def progress(**states: int) -> Progress:
+    return Progress({state: states.get(state.value, 0) for state in JobState})
+
+
+def test_a_batch_ends_with_its_last_job() -> None:
+    told = forecast(Standing(urgent=1, bulk=100, retrying=1, took_s=0.5, last_retry_s=30, opening=1))
+    last = {Lane.URGENT: 0, Lane.BULK: 49}
+    by_line = told.done_by(Lane.BULK, 49)
+    assert by_line is not None
+    assert told.ends_in_s(progress(queued=10), last) == pytest.approx((by_line - AT).total_seconds())
+    assert told.ends_in_s(progress(retrying=1), last) == 30.5
+    assert told.ends_in_s(progress(opening=1), last) == 0.5
+    assert told.ends_in_s(progress(opened=1), last) == 0
+    assert replace(told, halted=True).ends_in_s(progress(queued=1), last) is None
+    assert replace(told, halted=True).ends_in_s(progress(opened=1), last) == 0
+
+
+def test_a_retry_goes_out_when_it_is_due_and_the_bucket_has_a_slot() -> None:
+    assert forecast().retried_at(AT + timedelta(seconds=9)) == AT + timedelta(seconds=9)
+    assert forecast(pause_s=20).retried_at(AT + timedelta(seconds=9)) == AT + timedelta(seconds=20)
 
 
 def test_nobody_knows_while_the_account_is_not_called() -> None:

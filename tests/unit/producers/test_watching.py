@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from producers.console import iso
 from producers.crew import START
 from producers.halts import Halt
 from producers.watching import Sample, View, Watch, line, per_minute, result, speed, time_left_s
@@ -15,7 +16,7 @@ PER_S = 1000 / 60
 
 def sample(at_s: float = 0.0, **counts: int) -> Sample:
     made = Sample(at_s, rate_per_s=PER_S, allowed_per_s=PER_S, **counts)  # type: ignore[arg-type]
-    return replace(made, line=made.waiting)
+    return replace(made, line=made.waiting, ends_in_s=made.waiting / PER_S)
 
 
 def seen(*samples: Sample, since: Sample | None = None) -> View:
@@ -46,8 +47,8 @@ def test_the_speed_forgets_what_is_older_than_ten_seconds() -> None:
     assert view.speed_per_s == 1
 
 
-def test_without_a_speed_the_time_left_is_the_accounts_line_at_the_accounts_speed() -> None:
-    assert time_left_s(replace(sample(queued=100), line=1000), None) == pytest.approx(60)
+def test_without_a_speed_the_time_left_is_forecast_by_the_place_in_line() -> None:
+    assert time_left_s(replace(sample(queued=100), line=1000, ends_in_s=12.0), None) == 12
 
 
 def test_with_a_speed_the_time_left_goes_by_it() -> None:
@@ -95,12 +96,12 @@ def test_after_a_time_without_a_look_the_speed_must_prove_itself_anew() -> None:
     assert watch.see(*flow((90, 61))).left_s == pytest.approx(939 / PER_S)
 
 
-def test_a_stopped_line_falls_back_on_the_accounts_speed() -> None:
+def test_a_stopped_line_falls_back_on_the_forecast() -> None:
     assert time_left_s(sample(queued=1000), 0.0) == pytest.approx(60)
 
 
-def test_a_pause_comes_on_top_of_the_time_left() -> None:
-    assert time_left_s(replace(sample(queued=1000), pause_s=30), 16.0) == pytest.approx(90)
+def test_during_a_pause_the_time_left_is_forecast() -> None:
+    assert time_left_s(replace(sample(queued=1000), pause_s=30, ends_in_s=90.0), 16.0) == 90
 
 
 def test_nothing_waiting_leaves_no_time() -> None:
@@ -161,7 +162,7 @@ def test_the_line_says_what_a_person_wants_to_know() -> None:
 
 
 def test_the_line_says_why_nothing_moves() -> None:
-    paused = replace(sample(queued=10), pause_s=12.4)
+    paused = replace(sample(queued=10), pause_s=12.4, ends_in_s=13.0)
     assert line(seen(paused)).endswith("about 13 s left, paused for 12 s: the API said 429")
     stalled = seen(sample(0, queued=10), sample(30, queued=10))
     assert line(stalled).endswith("no job was taken for 30 s: is a worker running?")
@@ -170,8 +171,8 @@ def test_the_line_says_why_nothing_moves() -> None:
 def test_the_line_of_a_suspended_account_says_so_and_promises_no_time() -> None:
     halted = replace(sample(queued=10), pause_s=37.0, halts=(Halt("default", UNAUTHORIZED, 37.0),), alive=2)
     assert line(seen(halted)) == "0 of 10 done, suspended: Unauthorized, next probe in 37 s"
-    value = seen(halted).as_json("")
-    assert (value["left_s"], value["pause_s"], value["workers_alive"]) == (None, 37.0, 2)
+    value = seen(halted).as_json(0)
+    assert (value["left_s"], value["done_by"], value["pause_s"], value["workers_alive"]) == (None, None, 37.0, 2)
     assert [halt["state"] for halt in value["halts"]] == ["suspended"]  # type: ignore[attr-defined]
 
 
@@ -188,7 +189,7 @@ def test_the_line_of_an_api_that_is_down_says_when_the_next_probe_goes_out() -> 
 def test_a_line_without_a_living_worker_says_so_at_once() -> None:
     alone = replace(sample(queued=10), alive=0)
     assert line(seen(alone)) == f"0 of 10 done, no worker is alive: {START}"
-    assert seen(alone).as_json("")["left_s"] is None
+    assert seen(alone).as_json(0)["left_s"] is None
     assert line(seen(replace(sample(opened=10), alive=0))) == "10 of 10 done"
 
 
@@ -214,7 +215,7 @@ def test_the_result_names_only_what_happened() -> None:
 
 
 def test_machines_get_the_same_numbers() -> None:
-    value = seen(sample(0, queued=20), sample(10, queued=10, opened=10)).as_json("2026-01-01T00:00:00+00:00")
-    assert value["at"] == "2026-01-01T00:00:00+00:00"
+    value = seen(sample(0, queued=20), sample(10, queued=10, opened=10)).as_json(1000.0)
+    assert (value["at"], value["done_by"]) == (iso(1000), iso(1000.6))
     assert (value["done"], value["total"], value["speed_per_minute"], value["finished"]) == (10, 20, 60.0, False)
     assert (value["limit_per_minute"], value["left_s"]) == (1000.0, 0.6)
