@@ -164,6 +164,22 @@ def test_without_a_known_token_nobody_gets_in(web: httpx.Client, headers: dict[s
     assert answer.headers["www-authenticate"] == "Bearer"
 
 
+def test_who_asks_stands_before_what_is_asked(web: httpx.Client) -> None:
+    nobody = {"Authorization": ""}
+    key = {"Idempotency-Key": "\x7f" * 300}
+    asks = [
+        web.post("/v1/war-rooms?batch=x&batch=y", content=b"\xff", headers=nobody | key),
+        web.post("/v1/war-rooms/bulk?batch=a%20b", content=b"\xff", headers=nobody),
+        web.post("/v1/failed/replay?x=1&x=2", content=b"\xff", headers=nobody),
+        web.get("/v1/failed?limit=x&limt=2", headers=nobody),
+        web.get(f"/v1/jobs/{'x' * 300}", headers=nobody),
+        web.get("/v1/batches/!!", headers=nobody),
+        web.get("/v1/limits?x=1&x=2", headers=nobody),
+        web.post("/webhooks/flashduty?account=!!", content=b"\xff"),
+    ]
+    assert [answer.status_code for answer in asks] == [401] * len(asks)
+
+
 @pytest.mark.parametrize(
     ("token", "allowed"),
     [(OPS, {"enqueue", "read", "operate"}), (READER, {"read"}), (WRITER, {"enqueue"}), (SLOW, {"enqueue", "read"})],
