@@ -173,8 +173,6 @@ def _of_validation(details: Any) -> Problem:  # noqa: ANN401 - pydantic's own
         sentence = f"{path[-1] if path else where}: {str(detail['msg'])[:200]}"
         if where != "body":
             errors.append({"field": ".".join(path)[:60], "detail": sentence})
-        elif detail["type"] == "json_invalid":
-            return Problem(Kind.MALFORMED, f"is not JSON: {detail.get('ctx', {}).get('error', '')}")
         else:
             errors.append({"pointer": problems.pointer(".".join(path))[:120], "detail": sentence})
     return Problem(Kind.INVALID, "; ".join(each["detail"] for each in errors), errors)

@@ -3,7 +3,7 @@
 | variable | default | meaning |
 |---|---|---|
 | WARROOMS_API_TOKENS, WARROOMS_API_TOKENS_FILE | - | who may ask for what (tokens.py), or a file of it; required |
-| WARROOMS_WEBHOOK_SECRET | - | what Flashduty must send in X-Warrooms-Secret (16 characters or more); without, no webhook |
+| WARROOMS_WEBHOOK_SECRET | - | what must stand in X-Warrooms-Secret, 16 characters or more; no webhook without |
 | WARROOMS_WEBHOOK_EVENTS | i_assign | event types that open a room, separated by commas |
 | WARROOMS_WEBHOOK_SEVERITIES | - | severities that open a room (Critical,Warning,Info); without it all |
 | WARROOMS_MAX_BACKLOG | 1000000 | an account with more waiting jobs takes no new ones for now (429) |

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response, Security
 from fastapi.security import APIKeyHeader
 
 from producers.http import examples, schemas
-from producers.http.answering import Json
+from producers.http.answering import Json, check_plain
 from producers.http.events import Event
 from producers.http.hand_over import NoRoom
 from producers.http.problems import Kind, refused
@@ -47,6 +47,7 @@ def routes(web: Web) -> APIRouter:
                 Kind.UNAUTHORIZED,
                 Kind.NOT_FOUND,
                 Kind.TOO_LARGE,
+                Kind.UNSUPPORTED,
                 Kind.INVALID,
                 Kind.HELD,
                 Kind.NOT_HELD,
@@ -75,6 +76,7 @@ async def flashduty(
     web = web_of(request)
     check_query(request, {"account"})
     check_account(account, web.queue.desks())
+    check_plain(request)  # not the charset: what is read of an event is ASCII in nearly all of them
     payload = tolerant_object(await request.body())
     asked = read_event(payload, web.settings.rules())
     if isinstance(asked, Ignored):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from worker.ledger import Ledger
     from worker.redis_store import RedisStore
 
+UNSUPPORTED: Final = "unsupported-media-type"
 OTHER: Final = f"{ID[:-1]}f"
 LOST: Final = OutcomeUnknown("no complete answer", code="Timeout")
 
@@ -92,7 +93,51 @@ def test_a_body_that_cannot_be_read_is_malformed(web: httpx.Client, body: bytes,
 
 
 def test_a_body_of_another_type_is_refused(web: httpx.Client) -> None:
-    problem(web.post("/v1/war-rooms", data={"incident_id": ID}), 415, "unsupported-media-type")
+    problem(web.post("/v1/war-rooms", data={"incident_id": ID}), 415, UNSUPPORTED)
+
+
+BODIES: Final = {
+    "/v1/war-rooms": ("application/json", {"incident_id": ID}),
+    "/v1/war-rooms/bulk": ("application/json", [{"incident_id": ID}]),
+    "/v1/failed/replay": ("application/json", {"all": True}),
+}
+
+
+@pytest.mark.parametrize("path", BODIES)
+def test_a_byte_order_mark_is_no_part_of_a_body(web: httpx.Client, path: str) -> None:
+    kind, value = BODIES[path]
+    answer = web.post(path, content=b"\xef\xbb\xbf" + json.dumps(value).encode(), headers={"content-type": kind})
+    assert answer.status_code < 300, answer.text
+
+
+@pytest.mark.parametrize("path", BODIES)
+@pytest.mark.parametrize(
+    ("headers", "says"),
+    [
+        ({"content-encoding": "gzip"}, "the header Content-Encoding is 'gzip'; send the body uncompressed"),
+        ({"content-encoding": "identity, br"}, "the header Content-Encoding is 'identity, br'"),
+        (
+            {"content-type": "application/json; charset=ISO-8859-1"},
+            "the header Content-Type has the charset 'ISO-8859-1'; send the body in UTF-8",
+        ),
+        ({"content-type": 'application/json;x=y;Charset="utf-16"'}, "the charset 'utf-16'"),
+    ],
+)
+def test_a_body_in_another_coding_or_charset_is_refused(
+    web: httpx.Client, store: RedisStore, path: str, headers: dict[str, str], says: str
+) -> None:
+    kind, value = BODIES[path]
+    answer = web.post(path, content=json.dumps(value), headers={"content-type": kind} | headers)
+    assert says in problem(answer, 415, UNSUPPORTED)["detail"]
+    assert store.client.dbsize() == 0
+
+
+@pytest.mark.parametrize("path", BODIES)
+def test_a_body_may_say_that_it_is_as_usual(web: httpx.Client, path: str) -> None:
+    kind, value = BODIES[path]
+    for charset in ("utf-8", '"UTF-8"', "utf8"):
+        headers = {"content-type": f"{kind}; charset={charset}", "content-encoding": "identity"}
+        assert web.post(path, content=json.dumps(value), headers=headers).status_code < 300
 
 
 def test_strange_characters_come_back_escaped(web: httpx.Client) -> None:
@@ -430,6 +475,27 @@ def test_dead_letters_are_queued_again(web: httpx.Client, ledger: Ledger) -> Non
 @pytest.mark.parametrize("body", [{}, {"limit": 3}, {"all": False}, {"all": None}, {"batch": None}, {"batches": "b"}])
 def test_a_replay_must_be_told_which(web: httpx.Client, body: dict[str, Any]) -> None:
     problem(web.post("/v1/failed/replay", json=body), 422, "invalid")
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"", "is not JSON"),
+        (b"[]", 'must be an object like {"batch": "\u2026"}, got a list'),
+        (b'{"batch": "\xff"}', "is not UTF-8"),
+        (b'{"batch": "a", "batch": "b"}', "'batch' stands twice"),
+        (b'{"all": true, "limit": NaN}', "NaN is no JSON number"),
+    ],
+)
+def test_a_replay_is_read_as_strictly_as_a_job(web: httpx.Client, body: bytes, says: str) -> None:
+    answer = web.post("/v1/failed/replay", content=body, headers={"content-type": "application/json"})
+    assert says in problem(answer, 400, "malformed")["detail"]
+    problem(web.post("/v1/failed/replay", content=body, headers={"content-type": "text/plain"}), 415, UNSUPPORTED)
+
+
+def test_a_wrong_replay_is_refused_with_each_field_by_its_pointer(web: httpx.Client) -> None:
+    said = problem(web.post("/v1/failed/replay", json={"codes": ["a", 7], "btch": "b"}), 422, "invalid")
+    assert [error["pointer"] for error in said["errors"]] == ["#/codes/1", "#/btch"]
 
 
 def test_limits_say_how_the_accounts_stand(web: httpx.Client, ledger: Ledger) -> None:

@@ -146,6 +146,13 @@ def _impatient(web: Any) -> Any:  # noqa: ANN401
     return replace(web, hand_over=HandOver(recorder(web.queue), wait_s=0.2))
 
 
+def test_a_compressed_event_is_refused_and_the_header_named(web: httpx.Client) -> None:
+    headers = {"X-Warrooms-Secret": SECRET, "content-encoding": "gzip"}
+    answer = web.post("/webhooks/flashduty", content=b"\x1f\x8b", headers=headers)
+    assert (answer.status_code, answer.headers["accept-encoding"]) == (415, "identity")
+    assert "Content-Encoding is 'gzip'" in answer.json()["detail"]
+
+
 def test_strange_fields_that_nobody_reads_do_not_matter(web: httpx.Client, ledger: Ledger) -> None:
     text = json.dumps(EVENT)[:-1] + ', "labels": {"a": 1, "a": 2}, "x": NaN, "n": ' + "9" * 5000 + "}"
     answer = web.post(
