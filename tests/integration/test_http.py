@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+from anyio import to_thread
 
 from producers.http import idempotency
 from sandbox.valkey import Valkey
 from tests.commands import ID, JOB, fails, opens, queue
-from tests.web import OPS, READER, SLOW, WRITER, bearer, serving, web_app
+from tests.web import OPS, READER, SECRET, SLOW, WRITER, bearer, serving, web_app
 from worker.errors import OutcomeUnknown
 from worker.jobs import JobState, Lane
 from worker.settings import Settings
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
     from worker.redis_store import RedisStore
 
 UNSUPPORTED: Final = "unsupported-media-type"
+USUAL_THREADS: Final = 40
+"""What anyio has for whoever names no others."""
+
 OTHER: Final = f"{ID[:-1]}f"
 LOST: Final = OutcomeUnknown("no complete answer", code="Timeout")
 
@@ -549,3 +555,26 @@ def test_without_redis_every_request_says_so_and_when_to_come_back(valkey: Valke
         assert web.get("/healthz").json() == {"status": "ok"}
         valkey.start()
         assert open_(web).status_code == 202
+
+
+def test_readers_that_hang_keep_no_live_incident_waiting(store: RedisStore, settings: Settings) -> None:
+    assert store.client.dbsize() == 0
+    app, frozen, hanging = web_app(settings), threading.Event(), threading.Barrier(USUAL_THREADS + 1)
+
+    async def read() -> None:
+        await to_thread.run_sync(lambda: (hanging.wait(), frozen.wait()))
+
+    app.add_api_route("/frozen", read)
+    event = {"event_id": "e", "event_type": "i_assign", "incident": {"incident_id": OTHER}}
+    with serving(app) as web, ThreadPoolExecutor(USUAL_THREADS) as readers:
+        asked = [readers.submit(web.get, "/frozen") for _ in range(USUAL_THREADS)]
+        try:
+            hanging.wait(timeout=30)
+            assert web.get("/readyz").status_code == 200
+            assert open_(web, {"Idempotency-Key": "k"}, urgent=True).status_code == 202
+            answer = web.post("/webhooks/flashduty", json=event, headers={"X-Warrooms-Secret": SECRET})
+            assert answer.json()["result"] == "queued"
+            assert not any(one.done() for one in asked)
+        finally:
+            hanging.abort()
+            frozen.set()
