@@ -7,6 +7,7 @@
                   └─▶ account_routes, health_routes ──▶ probe
 
 `web` is what the routes share; only `app` makes it. `answering` and `problems` are how they answer, `tokens` and
-`settings` what they are told, `schemas` and `examples` what the OpenAPI page says, `size` what they refuse to read.
+`settings` what they are told, `schemas` and `examples` what the OpenAPI page says, `size` what they refuse to read, and
+`connection` how long `serve` waits for a client.
 Of no technology: tokens, problems, letters, producers.webhook.
 """
