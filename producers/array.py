@@ -72,6 +72,9 @@ class _Scan:
         self._depth = 0
         self._in_string = False
         self._escaped = False
+        self._element = 1
+        self._empty = True
+        """Nothing of this element has come yet; the parser of lines would pass over it, for a line may be blank."""
 
     @property
     def closed(self) -> bool:
@@ -102,21 +105,32 @@ class _Scan:
             raise UnreadableFile("goes on behind the end of the JSON array")
         if plain:
             self._escaped = False
+            self._empty = self._empty and not plain.strip(_SPACE)
 
     def _mark(self, mark: bytes) -> bytes:
         if self._in_string:
             return self._mark_in_string(mark)
         if self.closed and mark not in _SPACE:
             raise UnreadableFile("goes on behind the end of the JSON array")
+        if mark in b"]}":
+            return self._close(mark)
+        if mark == b"," and self._depth == 1:
+            return self._next()
+        if mark in _SPACE:
+            return b" "
+        self._empty = False
         if mark == b'"':
             self._in_string = True
         elif mark in b"[{":
             self._depth += 1
-        elif mark in b"]}":
-            return self._close(mark)
-        elif mark == b"," and self._depth == 1:
-            return b"\n"
-        return b" " if mark in _SPACE else mark
+        return mark
+
+    def _next(self) -> bytes:
+        if self._empty:
+            raise UnreadableFile(f"is no JSON array: element {self._element} is empty; take the ',' behind it out")
+        self._element += 1
+        self._empty = True
+        return b"\n"
 
     def _close(self, mark: bytes) -> bytes:
         self._depth -= 1
@@ -124,6 +138,8 @@ class _Scan:
             return mark
         if mark != b"]":
             raise UnreadableFile("is no JSON array: it has a '}' too many")
+        if self._empty and self._element > 1:
+            raise UnreadableFile(f"is no JSON array: behind element {self._element - 1} take out the last ','")
         self._depth = -1
         return b""
 

@@ -9,12 +9,15 @@ from producers.parsing import shown
 from worker.errors import InvalidJob
 
 
-def json_object(text: str, expected: str = "the body is one object") -> dict[str, object]:
+def json_object(
+    text: str, expected: str = "the body is one object", example: str = '{"incident_id": "…"}'
+) -> dict[str, object]:
     """The object.
 
     Args:
         text: JSON.
         expected: what a person is told who sent something that is no JSON.
+        example: what a person is shown who sent something else than an object.
 
     Raises:
         InvalidJob: it is no JSON, or something else than an object.
@@ -25,13 +28,13 @@ def json_object(text: str, expected: str = "the body is one object") -> dict[str
         line = f"line {error.lineno}, " if error.lineno > 1 else ""
         why = f"is not JSON: {error.msg} ({line}column {error.colno}); {expected}"
     except RecursionError:
-        why = "is nested too deep; a job is a flat object"
+        why = f"is nested too deep; send a flat object like {example}"
     except ValueError:  # int() refuses more than sys.get_int_max_str_digits()
         why = "has a number with thousands of digits"
     else:
         if isinstance(record, dict):
             return record
-        why = f'must be an object like {{"incident_id": "…"}}, got {shown(record)}'
+        why = f"must be an object like {example}, got {shown(record)}"
     raise InvalidJob(why)
 
 

@@ -10,6 +10,7 @@ import httpx
 import uvicorn
 
 from producers.http.app import build
+from producers.http.serve import config_of
 from producers.http.settings import WebSettings
 from sandbox.stack import until
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
+    from producers.http.connection import Patience
     from worker.settings import Settings
 
 OPS: Final = "ops-0123456789abcdef"
@@ -52,9 +54,10 @@ def web_app(settings: Settings, **web: Any) -> FastAPI:  # noqa: ANN401
 
 
 @contextmanager
-def serving(app: FastAPI, token: str = OPS) -> Iterator[httpx.Client]:
+def serving(app: FastAPI, token: str = OPS, patience: Patience | None = None) -> Iterator[httpx.Client]:
     """The application answers until the block is left."""
-    config = uvicorn.Config(app, port=0, http="h11", ws="none", log_config=None, access_log=False)
+    config = config_of(app, patience)
+    config.port = 0
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     with ExitStack() as opened:

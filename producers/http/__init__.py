@@ -4,9 +4,10 @@
                   ├─▶ bulk_routes ────▶ bulk ──────────────────┴─▶ intake ─┐
                   ├─▶ webhook_routes ─▶ hand_over ─▶ events ───────────────┴─▶ producers.queue
                   ├─▶ failed_routes ──▶ letters, replays ─▶ worker.ledger
-                  └─▶ account_routes, health_routes
+                  └─▶ account_routes, health_routes ──▶ probe
 
 `web` is what the routes share; only `app` makes it. `answering` and `problems` are how they answer, `tokens` and
-`settings` what they are told, `schemas` and `examples` what the OpenAPI page says, `size` what they refuse to read.
+`settings` what they are told, `schemas` and `examples` what the OpenAPI page says, `size` what they refuse to read, and
+`connection` how long `serve` waits for a client.
 Of no technology: tokens, problems, letters, producers.webhook.
 """

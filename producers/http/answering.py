@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import tempfile
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
@@ -10,6 +11,7 @@ from anyio import to_thread
 from fastapi import Response
 
 from producers.http.problems import MEDIA_TYPE, Kind, Problem, refused
+from producers.parsing import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 SPOOL_IN_MEMORY_BYTES: Final = 1024 * 1024
 """A larger body stands in a temporary file without a name, which is gone with the request, however it ends."""
+
+UTF8: Final = frozenset({"utf-8", "utf8"})
 
 
 class Json(Response):
@@ -43,15 +47,17 @@ class ProblemAnswer(Json):
 
 
 async def json_body(request: Request) -> bytes:
-    """The body of a request that should be JSON, as text in UTF-8.
+    """The body of a request that should be JSON, as text in UTF-8 without a byte order mark.
 
     Raises:
-        Refused: it has another type, or is no text.
+        Refused: it has another type, coding or charset, or is no text.
     """
     sent = media_type_of(request)
     if sent and sent != "application/json":
         raise refused(Kind.UNSUPPORTED, f"the body must be application/json, not {sent[:60]}")
-    body = await request.body()
+    check_plain(request)
+    check_charset(request)
+    body = (await request.body()).removeprefix(codecs.BOM_UTF8)
     try:
         body.decode()
     except UnicodeDecodeError as error:
@@ -59,6 +65,32 @@ async def json_body(request: Request) -> bytes:
             Kind.MALFORMED, f"is not UTF-8: byte 0x{body[error.start]:02x} at position {error.start + 1}"
         ) from None
     return body
+
+
+def check_plain(request: Request) -> None:
+    """Refuses a compressed body: nothing is unpacked here, so no small body becomes a large one.
+
+    Raises:
+        Refused: Content-Encoding says another coding than identity.
+    """
+    said = ", ".join(request.headers.getlist("content-encoding"))
+    if {coding.strip().lower() for coding in said.split(",")} - {"", "identity"}:
+        detail = f"the header Content-Encoding is {shown(said)}; send the body uncompressed, without this header"
+        raise refused(Kind.UNSUPPORTED, detail, Accept_Encoding="identity")
+
+
+def check_charset(request: Request) -> None:
+    """Refuses a body in another charset: it would be read as UTF-8, and be another text.
+
+    Raises:
+        Refused: Content-Type says another charset than UTF-8.
+    """
+    for parameter in str(request.headers.get("content-type", "")).split(";")[1:]:
+        name, _, value = parameter.partition("=")
+        charset = value.strip().strip('"')
+        if name.strip().lower() == "charset" and charset.lower() not in UTF8:
+            detail = f"the header Content-Type has the charset {shown(charset)}; send the body in UTF-8"
+            raise refused(Kind.UNSUPPORTED, detail)
 
 
 def media_type_of(request: Request) -> str:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
+from anyio import CapacityLimiter
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from pydantic import TypeAdapter
@@ -28,6 +29,7 @@ from producers.http.events import recorder
 from producers.http.hand_over import HandOver
 from producers.http.idempotency import Answers
 from producers.http.intake import Intake
+from producers.http.probe import Probe
 from producers.http.problems import Kind, Problem, Refused
 from producers.http.size import SizeLimit
 from producers.http.together import Together
@@ -49,6 +51,9 @@ REDIS_TIMEOUT_S: Final = 3.0
 
 PROBE_TIMEOUT_S: Final = 1.0
 """The same for /readyz: a probe that hangs is no answer."""
+
+KEY_THREADS: Final = 40
+"""Threads for Idempotency-Keys: as many as anyio has for bulk requests and readers, who may hold all of those."""
 
 DESCRIPTION: Final = """
 Opens incident war rooms through Flashduty, at the account's speed and never twice.
@@ -89,14 +94,16 @@ def _parts(settings: Settings, web_settings: WebSettings) -> Web:
     tokens = web_settings.tokens(settings.accounts().keys())
     queue = JobQueue(settings, timeout_s=REDIS_TIMEOUT_S)
     intake = Intake(queue, web_settings.max_backlog)
+    asked = RedisStore(settings.redis_url, timeout_s=PROBE_TIMEOUT_S)
     return Web(
         queue=queue,
-        probe=RedisStore(settings.redis_url, timeout_s=PROBE_TIMEOUT_S),
+        probe=Probe(asked.ping, asked.close),
         settings=web_settings,
         tokens=tokens,
         intake=intake,
         together=Together(intake),
         answers=Answers(queue.store),
+        key_threads=CapacityLimiter(KEY_THREADS),
         hand_over=HandOver(recorder(queue)),
     )
 
@@ -173,8 +180,6 @@ def _of_validation(details: Any) -> Problem:  # noqa: ANN401 - pydantic's own
         sentence = f"{path[-1] if path else where}: {str(detail['msg'])[:200]}"
         if where != "body":
             errors.append({"field": ".".join(path)[:60], "detail": sentence})
-        elif detail["type"] == "json_invalid":
-            return Problem(Kind.MALFORMED, f"is not JSON: {detail.get('ctx', {}).get('error', '')}")
         else:
             errors.append({"pointer": problems.pointer(".".join(path))[:120], "detail": sentence})
     return Problem(Kind.INVALID, "; ".join(each["detail"] for each in errors), errors)

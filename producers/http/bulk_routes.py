@@ -13,7 +13,7 @@ from fastapi.responses import StreamingResponse
 
 from producers.backlog import BadLine, Form, GoodLine, read_array, read_jobs
 from producers.http import examples, schemas
-from producers.http.answering import media_type_of, spooled
+from producers.http.answering import check_charset, check_plain, media_type_of, spooled
 from producers.http.bulk import MEDIA_TYPE, Bulk
 from producers.http.problems import Kind, refused
 from producers.http.tokens import Caller
@@ -135,6 +135,8 @@ def _form(request: Request) -> Form | None:
     if sent != ARRAY and sent not in FORMS:
         types = ", ".join((*FORMS, ARRAY))
         raise refused(Kind.UNSUPPORTED, f"say how the lines are written by the Content-Type, one of: {types}")
+    check_plain(request)
+    check_charset(request)
     return FORMS.get(sent)
 
 

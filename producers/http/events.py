@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 REMEMBERED_S: Final = 24 * 3600
 """How long an event is known, in seconds; Flashduty sends one again within seconds, if at all."""
+
+_NO_JOB: Final = "1"
+"""The mark of an earlier version, which named no job; it is gone after a day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +39,15 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """An event is in Redis; `receipt` is None if it was there before."""
+    """An event is in Redis.
+
+    Args:
+        receipt: of its job; None if the event was there before.
+        job_id: the job that the event made when it was new; None if that is not known.
+    """
 
     receipt: Receipt | None
+    job_id: str | None
 
 
 def recorder(queue: JobQueue) -> Callable[[Event], Recorded]:
@@ -46,12 +55,13 @@ def recorder(queue: JobQueue) -> Callable[[Event], Recorded]:
 
     def record(event: Event) -> Recorded:
         client = queue.store.client
-        if queue.store.held(lambda: client.exists(event.place)):
-            return Recorded(None)
+        known = cast("str | None", queue.store.held(lambda: client.get(event.place)))
+        if known is not None:
+            return Recorded(None, None if known == _NO_JOB else known)
         receipt = queue.enqueue(event.job)
         # Marked only now: an event that is marked first, and whose process dies, would never open its room. Two copies
         # at once find the same job. The mark keeps a late copy from queueing a job anew that failed or was cancelled.
-        queue.store.held(lambda: client.set(event.place, "1", nx=True, ex=REMEMBERED_S))
-        return Recorded(receipt)
+        queue.store.held(lambda: client.set(event.place, event.job.id, nx=True, ex=REMEMBERED_S))
+        return Recorded(receipt, event.job.id)
 
     return record

@@ -7,18 +7,20 @@ from typing import Annotated, Any
 import structlog
 from anyio import to_thread
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from producers.answers import record_json
 from producers.bad_input import BadInput
 from producers.choice import Choice, seconds
 from producers.http import examples, schemas
-from producers.http.answering import Json
+from producers.http.answering import Json, json_body
 from producers.http.letters import Place, newest_first
 from producers.http.problems import Kind, Problem, Refused, of_fields
 from producers.http.replays import replay
 from producers.http.schemas import AGE, FailedPage, ReplayJson, ReplayRequest
 from producers.http.web import MayOperate, MayRead, Web, check_account, web_of
+from producers.json_object import json_object
 from worker.jobs import ACCOUNT_PATTERN, BATCH_PATTERN, JobState
 
 
@@ -63,13 +65,17 @@ def routes(_web: Web) -> APIRouter:
         summary="Queue dead letters again",
         responses={
             **schemas.answers(200, "what was queued again", ReplayJson, examples.REPLAYED),
-            **schemas.problems(*known, Kind.MALFORMED, Kind.TOO_LARGE),
+            **schemas.problems(*known, Kind.MALFORMED, Kind.TOO_LARGE, Kind.UNSUPPORTED),
         },
-        openapi_extra={
-            "requestBody": {
-                "content": {"application/json": {"example": {"batch": examples.BATCH, "codes": ["Timeout"]}}}
-            }
-        },
+        openapi_extra=schemas.body(
+            [
+                (
+                    "application/json",
+                    ReplayRequest.model_json_schema(),
+                    {"batch": examples.BATCH, "codes": ["Timeout"]},
+                )
+            ]
+        ),
     )
     return router
 
@@ -100,12 +106,13 @@ async def failed(request: Request, caller: MayRead, query: Annotated[FailedQuery
     return Json(await to_thread.run_sync(read))
 
 
-async def replay_failed(request: Request, caller: MayOperate, which: ReplayRequest) -> Response:
+async def replay_failed(request: Request, caller: MayOperate) -> Response:
     """Each goes to the end of its own lane, oldest first, with attempts counted anew.
 
     Nothing opens twice: a job whose last call may have opened a room looks for it first.
     """
     web = web_of(request)
+    which = _which(await json_body(request))
     if not which.model_fields_set - {"limit", "dry_run"}:
         sentence = (
             "say which dead letters to replay: job_ids, batch, codes, older_than, newer_than or account; "
@@ -126,6 +133,15 @@ async def replay_failed(request: Request, caller: MayOperate, which: ReplayReque
     log = structlog.get_logger("warrooms.web")
     log.info("web.replayed", by=caller.name, count=done["replayed"], dry_run=which.dry_run)
     return Json(done)
+
+
+def _which(body: bytes) -> ReplayRequest:
+    fields = json_object(body.decode(), example='{"batch": "…"}')
+    try:
+        return ReplayRequest.model_validate(fields)
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+    raise RequestValidationError([{**detail, "loc": ("body", *detail["loc"])} for detail in details])
 
 
 def _codes(codes: list[str]) -> frozenset[str]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import structlog
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 
 from worker.errors import QueueUnavailable
 
@@ -79,6 +79,7 @@ class HandOver(Generic[E, A]):
         self._sleep = sleep
         self._clock = clock
         self._held: deque[_Held[E, A]] = deque()
+        self._thread = CapacityLimiter(1)  # its own: others may hold all the usual ones while Redis hangs
         self._wake = asyncio.Event()
         self._log = structlog.get_logger("warrooms.web")
 
@@ -134,7 +135,7 @@ class HandOver(Generic[E, A]):
     async def _try_first(self) -> QueueUnavailable | None:
         first = self._held[0]
         try:
-            answer = await to_thread.run_sync(self._deliver, first.event)
+            answer = await to_thread.run_sync(self._deliver, first.event, limiter=self._thread)
         except QueueUnavailable as error:
             return error
         except Exception as error:  # noqa: BLE001 - one strange event must not stop the others

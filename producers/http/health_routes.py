@@ -1,6 +1,5 @@
 """`/healthz`: this process lives. `/readyz`: it can do its work, or why not."""
 
-from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 
 from producers.http import schemas
@@ -40,5 +39,5 @@ async def healthz() -> Response:
 
 async def readyz(request: Request) -> Response:
     """Send no requests here while this is not 200; the detail says what is wrong."""
-    await to_thread.run_sync(web_of(request).probe.ping)
+    await web_of(request).probe.ask()
     return Json({"status": "ready"})

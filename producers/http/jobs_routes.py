@@ -113,17 +113,17 @@ async def open_war_room(request: Request, caller: MayEnqueue, idempotency_key: I
     if idempotency_key is None:
         return _answer(await _enqueue(web, parse_job(json_object(body.decode()), web.defaults(caller))))
     keyed = Keyed(caller.name, idempotency_key, body)
-    known = await to_thread.run_sync(web.answers.begin, keyed)
+    known = await to_thread.run_sync(web.answers.begin, keyed, limiter=web.key_threads)
     if known is not None:
         return _answer(known, replayed=True)
     try:
         answer = await _enqueue(web, parse_job(json_object(body.decode()), web.defaults(caller)))
     except Exception:
         with suppress(QueueUnavailable):
-            await to_thread.run_sync(web.answers.forget, keyed)
+            await to_thread.run_sync(web.answers.forget, keyed, limiter=web.key_threads)
         raise
     with suppress(QueueUnavailable):  # the job is queued; a repeat finds it there
-        await to_thread.run_sync(web.answers.keep, keyed, answer)
+        await to_thread.run_sync(web.answers.keep, keyed, answer, limiter=web.key_threads)
     return _answer(answer)
 
 

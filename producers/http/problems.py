@@ -29,12 +29,14 @@ class Kind(Enum):
     FORBIDDEN = ("forbidden", 403, "This token may not do that")
     NOT_FOUND = ("not-found", 404, "There is no such thing")
     METHOD_NOT_ALLOWED = ("method-not-allowed", 405, "This path does not take that method")
+    TOO_SLOW = ("too-slow", 408, "The request came too slowly")
     IN_PROGRESS = ("in-progress", 409, "The same request is under way")
     TOO_LARGE = ("too-large", 413, "The body is too large")
     UNSUPPORTED = ("unsupported-media-type", 415, "A body of another type is needed")
     INVALID = ("invalid", 422, "The request does not make sense")
     KEY_REUSED = ("idempotency-key-reused", 422, "The Idempotency-Key belongs to another request")
     BACKLOG_FULL = ("backlog-full", 429, "Too many jobs wait already")
+    HEAD_TOO_LARGE = ("head-too-large", 431, "The head of the request is too large")
     OUR_FAULT = ("our-fault", 500, "A defect of this program")
     UNAVAILABLE = ("unavailable", 503, "Redis is away")
     HELD = ("held-in-memory", 503, "Not recorded yet, held in memory")
@@ -122,5 +124,6 @@ def pointer(name: str) -> str:
 def kind_of(status: int) -> Kind:
     """The kind for a status that the framework chose."""
     known = {400: Kind.MALFORMED, 401: Kind.UNAUTHORIZED, 404: Kind.NOT_FOUND, 405: Kind.METHOD_NOT_ALLOWED}
+    known |= {408: Kind.TOO_SLOW, 431: Kind.HEAD_TOO_LARGE}
     known |= {413: Kind.TOO_LARGE, 415: Kind.UNSUPPORTED, 422: Kind.INVALID}
     return known.get(status, Kind.MALFORMED if status < Kind.OUR_FAULT.status else Kind.OUR_FAULT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import signal
 import socket
@@ -12,12 +13,15 @@ import uvicorn
 
 from producers.bad_input import BadInput
 from producers.http.app import build
+from producers.http.connection import HEAD_BYTES_MAX, Patience, connections
 from producers.http.settings import WebSettings
 from worker import logs
 from worker.settings import Settings
 
 if TYPE_CHECKING:
     from types import FrameType
+
+    from starlette.types import ASGIApp
 
 STOP_GRACE_S: Final = 15
 """How long requests under way may take when the process is to end, in seconds."""
@@ -41,19 +45,26 @@ def serve(host: str, port: int) -> None:
     with _listening(host, port) as listener:
         shown = f"[{host}]" if ":" in host else host
         structlog.get_logger("warrooms.web").info("web.listening", url=f"http://{shown}:{listener.getsockname()[1]}")
-        # No access log: it would say every path and query, at the cost of a line for each of 500 requests a second.
-        config = uvicorn.Config(
-            app,
-            http="h11",
-            ws="none",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            backlog=BACKLOG,
-            timeout_graceful_shutdown=STOP_GRACE_S,
-        )
         signal.signal(signal.SIGTERM, _nothing)  # uvicorn raises it once more at the end, which would look like a crash
-        uvicorn.Server(config).run(sockets=[listener])
+        uvicorn.Server(config_of(app)).run(sockets=[listener])
+
+
+def config_of(app: ASGIApp, patience: Patience | None = None) -> uvicorn.Config:
+    """How the application is served; in the tests, too."""
+    patience = patience or Patience()
+    # No access log: it would say every path and query, at the cost of a line for each of 500 requests a second.
+    return uvicorn.Config(
+        app,
+        http=connections(patience),
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=BACKLOG,
+        h11_max_incomplete_event_size=HEAD_BYTES_MAX,
+        timeout_keep_alive=math.ceil(patience.idle_s),
+        timeout_graceful_shutdown=STOP_GRACE_S,
+    )
 
 
 def _take_all_files() -> None:

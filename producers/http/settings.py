@@ -3,7 +3,7 @@
 | variable | default | meaning |
 |---|---|---|
 | WARROOMS_API_TOKENS, WARROOMS_API_TOKENS_FILE | - | who may ask for what (tokens.py), or a file of it; required |
-| WARROOMS_WEBHOOK_SECRET | - | what Flashduty must send in X-Warrooms-Secret; without it there is no webhook |
+| WARROOMS_WEBHOOK_SECRET | - | what must stand in X-Warrooms-Secret, 16 characters or more; no webhook without |
 | WARROOMS_WEBHOOK_EVENTS | i_assign | event types that open a room, separated by commas |
 | WARROOMS_WEBHOOK_SEVERITIES | - | severities that open a room (Critical,Warning,Info); without it all |
 | WARROOMS_MAX_BACKLOG | 1000000 | an account with more waiting jobs takes no new ones for now (429) |
@@ -13,13 +13,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from producers.http.tokens import Tokens
+from producers.http.tokens import SHORTEST, Tokens
 from producers.webhook import Rules
 from worker.errors import SettingsError
 
@@ -32,6 +34,20 @@ def _names(value: object) -> object:
 
 
 Names = Annotated[frozenset[str], NoDecode, BeforeValidator(_names)]
+
+_SENDABLE: Final = re.compile(r"[!-~]([ -~]*[!-~])?")
+"""What a header carries unchanged: printable ASCII; spaces at its ends are taken off on the way."""
+
+_WHAT_IT_NEEDS: Final = (
+    "needs at least 16 characters of printable ASCII, without spaces at its ends; make one with: openssl rand -hex 32"
+)
+
+
+def _webhook_secret(value: SecretStr) -> SecretStr:
+    secret = value.get_secret_value()
+    if secret and (len(secret) < SHORTEST or not _SENDABLE.fullmatch(secret)):
+        raise PydanticCustomError("webhook_secret", _WHAT_IT_NEEDS)
+    return value
 
 
 class WebSettings(BaseSettings):
@@ -48,7 +64,9 @@ class WebSettings(BaseSettings):
 
     api_tokens: SecretStr = Field(SecretStr(""), validation_alias="WARROOMS_API_TOKENS")
     api_tokens_file: Path | None = Field(None, validation_alias="WARROOMS_API_TOKENS_FILE")
-    webhook_secret: SecretStr = Field(SecretStr(""), validation_alias="WARROOMS_WEBHOOK_SECRET")
+    webhook_secret: Annotated[SecretStr, AfterValidator(_webhook_secret)] = Field(
+        SecretStr(""), validation_alias="WARROOMS_WEBHOOK_SECRET"
+    )
     webhook_events: Names = Field(frozenset({"i_assign"}), validation_alias="WARROOMS_WEBHOOK_EVENTS")
     webhook_severities: Names = Field(frozenset(), validation_alias="WARROOMS_WEBHOOK_SEVERITIES")
     max_backlog: int = Field(1_000_000, ge=1, validation_alias="WARROOMS_MAX_BACKLOG")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 
 from producers.queue import CHUNK
 
@@ -30,6 +30,7 @@ class Together:
 
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
+        self._thread = CapacityLimiter(1)  # its own: others may hold all the usual ones while Redis hangs
         self._waiting: list[tuple[WarRoomJob, Answer]] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -49,7 +50,7 @@ class Together:
         while self._waiting:
             now, self._waiting = self._waiting[:CHUNK], self._waiting[CHUNK:]
             try:
-                answers = await to_thread.run_sync(self._intake.take, [job for job, _ in now])
+                answers = await to_thread.run_sync(self._intake.take, [job for job, _ in now], limiter=self._thread)
             except Exception as error:  # noqa: BLE001 - each of those who wait raises it
                 for _, waiting in now:
                     if not waiting.done():

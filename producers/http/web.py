@@ -16,29 +16,36 @@ from producers.parsing import Defaults
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
 
+    from anyio import CapacityLimiter
+
     from producers.desk import Desk
     from producers.http.events import Event, Recorded
     from producers.http.hand_over import HandOver
     from producers.http.idempotency import Answers
     from producers.http.intake import Intake
+    from producers.http.probe import Probe
     from producers.http.settings import WebSettings
     from producers.http.together import Together
     from producers.http.tokens import Tokens
     from producers.queue import JobQueue
-    from worker.redis_store import RedisStore
 
 
 @dataclass(frozen=True, slots=True)
 class Web:
-    """The parts of the web process; made in app.py, found by the routes with `web_of`."""
+    """The parts of the web process; made in app.py, found by the routes with `web_of`.
+
+    While Redis hangs, bulk requests and readers may hold every usual thread of anyio's. So what must not wait for them
+    has threads of its own: `probe`, `together` and `hand_over` one each, and Idempotency-Keys have `key_threads`.
+    """
 
     queue: JobQueue
-    probe: RedisStore
+    probe: Probe
     settings: WebSettings
     tokens: Tokens
     intake: Intake
     together: Together
     answers: Answers
+    key_threads: CapacityLimiter
     hand_over: HandOver[Event, Recorded]
 
     def desks(self, caller: Caller) -> Sequence[Desk]:

@@ -3,11 +3,11 @@
 import hmac
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response, Security
+from fastapi import APIRouter, Depends, Query, Request, Response, Security
 from fastapi.security import APIKeyHeader
 
 from producers.http import examples, schemas
-from producers.http.answering import Json
+from producers.http.answering import Json, check_plain
 from producers.http.events import Event
 from producers.http.hand_over import NoRoom
 from producers.http.problems import Kind, refused
@@ -33,6 +33,7 @@ def routes(web: Web) -> APIRouter:
         "/webhooks/flashduty",
         flashduty,
         methods=["POST"],
+        dependencies=[Depends(_sender)],
         summary="Flashduty's incident webhook",
         responses={
             **schemas.answers(
@@ -46,6 +47,7 @@ def routes(web: Web) -> APIRouter:
                 Kind.UNAUTHORIZED,
                 Kind.NOT_FOUND,
                 Kind.TOO_LARGE,
+                Kind.UNSUPPORTED,
                 Kind.INVALID,
                 Kind.HELD,
                 Kind.NOT_HELD,
@@ -56,9 +58,13 @@ def routes(web: Web) -> APIRouter:
     return router
 
 
+async def _sender(request: Request, secret: Annotated[str | None, Security(_SECRET)]) -> None:
+    """Who has not the secret is told of no parameter."""
+    _authenticate(web_of(request), secret)
+
+
 async def flashduty(
     request: Request,
-    secret: Annotated[str | None, Security(_SECRET)],
     account: Annotated[
         str | None, Query(pattern=ACCOUNT_PATTERN, description="the account; the only one, or `default`, without it")
     ] = None,
@@ -68,9 +74,9 @@ async def flashduty(
     503 means that Redis did not take it in time: it is held in memory, and recorded as soon as Redis is back.
     """
     web = web_of(request)
-    _authenticate(web, secret)
     check_query(request, {"account"})
     check_account(account, web.queue.desks())
+    check_plain(request)  # not the charset: what is read of an event is ASCII in nearly all of them
     payload = tolerant_object(await request.body())
     asked = read_event(payload, web.settings.rules())
     if isinstance(asked, Ignored):
@@ -85,8 +91,8 @@ async def flashduty(
         detail = "Redis does not answer in time: the event is held in memory and recorded as soon as it does"
         raise refused(Kind.HELD, detail, Retry_After="60")
     if done.receipt is None:
-        return _answer("duplicate", event.job.id, f"event {asked.event_id} was recorded before")
-    return _answer(done.receipt.status.value, event.job.id)
+        return _answer("duplicate", done.job_id, f"event {asked.event_id} was recorded before")
+    return _answer(done.receipt.status.value, done.job_id)
 
 
 def _authenticate(web: Web, secret: str | None) -> None:

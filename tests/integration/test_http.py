@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+from anyio import to_thread
 
 from producers.http import idempotency
 from sandbox.valkey import Valkey
 from tests.commands import ID, JOB, fails, opens, queue
-from tests.web import OPS, READER, SLOW, WRITER, bearer, serving, web_app
+from tests.web import OPS, READER, SECRET, SLOW, WRITER, bearer, serving, web_app
 from worker.errors import OutcomeUnknown
 from worker.jobs import JobState, Lane
 from worker.settings import Settings
@@ -23,6 +26,10 @@ if TYPE_CHECKING:
 
     from worker.ledger import Ledger
     from worker.redis_store import RedisStore
+
+UNSUPPORTED: Final = "unsupported-media-type"
+USUAL_THREADS: Final = 40
+"""What anyio has for whoever names no others."""
 
 OTHER: Final = f"{ID[:-1]}f"
 LOST: Final = OutcomeUnknown("no complete answer", code="Timeout")
@@ -92,7 +99,51 @@ def test_a_body_that_cannot_be_read_is_malformed(web: httpx.Client, body: bytes,
 
 
 def test_a_body_of_another_type_is_refused(web: httpx.Client) -> None:
-    problem(web.post("/v1/war-rooms", data={"incident_id": ID}), 415, "unsupported-media-type")
+    problem(web.post("/v1/war-rooms", data={"incident_id": ID}), 415, UNSUPPORTED)
+
+
+BODIES: Final = {
+    "/v1/war-rooms": ("application/json", {"incident_id": ID}),
+    "/v1/war-rooms/bulk": ("application/json", [{"incident_id": ID}]),
+    "/v1/failed/replay": ("application/json", {"all": True}),
+}
+
+
+@pytest.mark.parametrize("path", BODIES)
+def test_a_byte_order_mark_is_no_part_of_a_body(web: httpx.Client, path: str) -> None:
+    kind, value = BODIES[path]
+    answer = web.post(path, content=b"\xef\xbb\xbf" + json.dumps(value).encode(), headers={"content-type": kind})
+    assert answer.status_code < 300, answer.text
+
+
+@pytest.mark.parametrize("path", BODIES)
+@pytest.mark.parametrize(
+    ("headers", "says"),
+    [
+        ({"content-encoding": "gzip"}, "the header Content-Encoding is 'gzip'; send the body uncompressed"),
+        ({"content-encoding": "identity, br"}, "the header Content-Encoding is 'identity, br'"),
+        (
+            {"content-type": "application/json; charset=ISO-8859-1"},
+            "the header Content-Type has the charset 'ISO-8859-1'; send the body in UTF-8",
+        ),
+        ({"content-type": 'application/json;x=y;Charset="utf-16"'}, "the charset 'utf-16'"),
+    ],
+)
+def test_a_body_in_another_coding_or_charset_is_refused(
+    web: httpx.Client, store: RedisStore, path: str, headers: dict[str, str], says: str
+) -> None:
+    kind, value = BODIES[path]
+    answer = web.post(path, content=json.dumps(value), headers={"content-type": kind} | headers)
+    assert says in problem(answer, 415, UNSUPPORTED)["detail"]
+    assert store.client.dbsize() == 0
+
+
+@pytest.mark.parametrize("path", BODIES)
+def test_a_body_may_say_that_it_is_as_usual(web: httpx.Client, path: str) -> None:
+    kind, value = BODIES[path]
+    for charset in ("utf-8", '"UTF-8"', "utf8"):
+        headers = {"content-type": f"{kind}; charset={charset}", "content-encoding": "identity"}
+        assert web.post(path, content=json.dumps(value), headers=headers).status_code < 300
 
 
 def test_strange_characters_come_back_escaped(web: httpx.Client) -> None:
@@ -162,6 +213,22 @@ def test_without_a_known_token_nobody_gets_in(web: httpx.Client, headers: dict[s
     answer = open_(web, headers)
     problem(answer, 401, "unauthorized")
     assert answer.headers["www-authenticate"] == "Bearer"
+
+
+def test_who_asks_stands_before_what_is_asked(web: httpx.Client) -> None:
+    nobody = {"Authorization": ""}
+    key = {"Idempotency-Key": "\x7f" * 300}
+    asks = [
+        web.post("/v1/war-rooms?batch=x&batch=y", content=b"\xff", headers=nobody | key),
+        web.post("/v1/war-rooms/bulk?batch=a%20b", content=b"\xff", headers=nobody),
+        web.post("/v1/failed/replay?x=1&x=2", content=b"\xff", headers=nobody),
+        web.get("/v1/failed?limit=x&limt=2", headers=nobody),
+        web.get(f"/v1/jobs/{'x' * 300}", headers=nobody),
+        web.get("/v1/batches/!!", headers=nobody),
+        web.get("/v1/limits?x=1&x=2", headers=nobody),
+        web.post("/webhooks/flashduty?account=!!", content=b"\xff"),
+    ]
+    assert [answer.status_code for answer in asks] == [401] * len(asks)
 
 
 @pytest.mark.parametrize(
@@ -416,6 +483,27 @@ def test_a_replay_must_be_told_which(web: httpx.Client, body: dict[str, Any]) ->
     problem(web.post("/v1/failed/replay", json=body), 422, "invalid")
 
 
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"", "is not JSON"),
+        (b"[]", 'must be an object like {"batch": "\u2026"}, got a list'),
+        (b'{"batch": "\xff"}', "is not UTF-8"),
+        (b'{"batch": "a", "batch": "b"}', "'batch' stands twice"),
+        (b'{"all": true, "limit": NaN}', "NaN is no JSON number"),
+    ],
+)
+def test_a_replay_is_read_as_strictly_as_a_job(web: httpx.Client, body: bytes, says: str) -> None:
+    answer = web.post("/v1/failed/replay", content=body, headers={"content-type": "application/json"})
+    assert says in problem(answer, 400, "malformed")["detail"]
+    problem(web.post("/v1/failed/replay", content=body, headers={"content-type": "text/plain"}), 415, UNSUPPORTED)
+
+
+def test_a_wrong_replay_is_refused_with_each_field_by_its_pointer(web: httpx.Client) -> None:
+    said = problem(web.post("/v1/failed/replay", json={"codes": ["a", 7], "btch": "b"}), 422, "invalid")
+    assert [error["pointer"] for error in said["errors"]] == ["#/codes/1", "#/btch"]
+
+
 def test_limits_say_how_the_accounts_stand(web: httpx.Client, ledger: Ledger) -> None:
     queue(ledger, "b", [1, 2])
     limits = {one["account"]: one for one in web.get("/v1/limits").json()["accounts"]}
@@ -467,3 +555,26 @@ def test_without_redis_every_request_says_so_and_when_to_come_back(valkey: Valke
         assert web.get("/healthz").json() == {"status": "ok"}
         valkey.start()
         assert open_(web).status_code == 202
+
+
+def test_readers_that_hang_keep_no_live_incident_waiting(store: RedisStore, settings: Settings) -> None:
+    assert store.client.dbsize() == 0
+    app, frozen, hanging = web_app(settings), threading.Event(), threading.Barrier(USUAL_THREADS + 1)
+
+    async def read() -> None:
+        await to_thread.run_sync(lambda: (hanging.wait(), frozen.wait()))
+
+    app.add_api_route("/frozen", read)
+    event = {"event_id": "e", "event_type": "i_assign", "incident": {"incident_id": OTHER}}
+    with serving(app) as web, ThreadPoolExecutor(USUAL_THREADS) as readers:
+        asked = [readers.submit(web.get, "/frozen") for _ in range(USUAL_THREADS)]
+        try:
+            hanging.wait(timeout=30)
+            assert web.get("/readyz").status_code == 200
+            assert open_(web, {"Idempotency-Key": "k"}, urgent=True).status_code == 202
+            answer = web.post("/webhooks/flashduty", json=event, headers={"X-Warrooms-Secret": SECRET})
+            assert answer.json()["result"] == "queued"
+            assert not any(one.done() for one in asked)
+        finally:
+            hanging.abort()
+            frozen.set()

@@ -83,6 +83,10 @@ def _answers(client: httpx.Client) -> list[httpx.Response]:
         ({"WARROOMS_API_TOKENS": f"ops:{TOKEN}@"}, "entry 1: it is not name:token"),
         ({"WARROOMS_API_TOKENS_FILE": TOKEN}, "the file that WARROOMS_API_TOKENS_FILE names: No such file"),
         ({"WARROOMS_API_TOKENS": f"ops:{TOKEN}", "WARROOMS_MAX_BACKLOG": SECRET}, "WARROOMS_MAX_BACKLOG"),
+        (
+            {"WARROOMS_API_TOKENS": f"ops:{TOKEN}", "WARROOMS_WEBHOOK_SECRET": f"{SECRET}\N{SNOWMAN}"},
+            "WARROOMS_WEBHOOK_SECRET: needs at least 16 characters of printable ASCII",
+        ),
     ],
 )
 def test_a_web_process_that_must_not_start_says_why_and_no_secret(
@@ -106,6 +110,22 @@ def test_tokens_may_stand_in_a_file(tmp_path: Path) -> None:
     assert found is not None
     assert found.name == "ops"
     assert_silent(repr(settings) + str(settings.model_dump()))
+
+
+@pytest.mark.parametrize(
+    "secret", ["~", "fifteen letters", "sixteen letters\u00e9", " sixteen letters", "sixteen\tletters!"]
+)
+def test_a_webhook_secret_that_is_guessed_or_that_no_header_carries_is_refused(
+    monkeypatch: pytest.MonkeyPatch, secret: str
+) -> None:
+    monkeypatch.setenv("WARROOMS_WEBHOOK_SECRET", secret)
+    with pytest.raises(SettingsError, match="at least 16 characters of printable ASCII") as caught:
+        WebSettings.load()
+    assert secret not in str(caught.value)
+
+
+def test_a_webhook_secret_may_have_any_sign_that_a_header_carries() -> None:
+    assert WebSettings(webhook_secret="sixteen, letters").webhook_secret.get_secret_value() == "sixteen, letters"
 
 
 def test_a_port_that_is_taken_is_said_in_a_sentence(env: dict[str, str]) -> None:

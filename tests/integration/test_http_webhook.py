@@ -55,6 +55,25 @@ def test_an_event_opens_one_room_however_often_it_comes(web: httpx.Client, ledge
     assert send(web, event_id="another").json()["result"] == "queued"
 
 
+def test_a_duplicate_names_the_job_that_was_made_whatever_it_asks_for(web: httpx.Client, ledger: Ledger) -> None:
+    send(web)
+    other = f"{ID[:-1]}f"
+    again = send(web, incident={"incident_id": other}).json()
+    assert (again["result"], again["job_id"]) == ("duplicate", JOB)
+    assert ledger.record(f"default.{other}.7") is None
+
+
+def test_a_duplicate_of_an_event_whose_job_is_not_known_names_none(web: httpx.Client, store: RedisStore) -> None:
+    send(web)
+    (mark,) = store.client.scan_iter("warrooms:*:event:*")
+    store.client.set(mark, "1", keepttl=True)  # as an earlier version marked it
+    assert send(web).json() == {
+        "result": "duplicate",
+        "job_id": None,
+        "reason": f"event {EVENT['event_id']} was recorded before",
+    }
+
+
 def test_the_account_is_a_query_parameter(web: httpx.Client) -> None:
     assert send(web, "?account=slow").json()["job_id"] == f"slow.{ID}.8"
     assert send(web, "?account=nowhere").status_code == 404
@@ -80,6 +99,7 @@ def test_events_and_severities_can_be_chosen(store: RedisStore, settings: Settin
 def test_without_the_secret_nobody_gets_in(web: httpx.Client, store: RedisStore, secret: str) -> None:
     assert send(web, secret=secret).status_code == 401
     assert web.post("/webhooks/flashduty", json=EVENT).status_code == 401
+    assert send(web, "?account=!!", secret).status_code == 401
     assert store.client.dbsize() == 0
 
 
@@ -124,6 +144,13 @@ def _impatient(web: Any) -> Any:  # noqa: ANN401
     from dataclasses import replace  # noqa: PLC0415
 
     return replace(web, hand_over=HandOver(recorder(web.queue), wait_s=0.2))
+
+
+def test_a_compressed_event_is_refused_and_the_header_named(web: httpx.Client) -> None:
+    headers = {"X-Warrooms-Secret": SECRET, "content-encoding": "gzip"}
+    answer = web.post("/webhooks/flashduty", content=b"\x1f\x8b", headers=headers)
+    assert (answer.status_code, answer.headers["accept-encoding"]) == (415, "identity")
+    assert "Content-Encoding is 'gzip'" in answer.json()["detail"]
 
 
 def test_strange_fields_that_nobody_reads_do_not_matter(web: httpx.Client, ledger: Ledger) -> None:

@@ -70,6 +70,11 @@ def test_a_line_end_within_a_string_costs_one_element() -> None:
         ("[] 1", "goes on behind the end"),
         ("[][]", "goes on behind the end"),
         ("[}", "a '}' too many"),
+        ("[1,]", "behind element 1 take out the last ','"),
+        ("[1, 2 ,\n ]", "behind element 2 take out the last ','"),
+        ("[,1]", "element 1 is empty; take the ',' behind it out"),
+        ('["a",[],,{}]', "element 3 is empty"),
+        ("[,]", "element 1 is empty"),
     ],
 )
 def test_what_is_no_array_is_refused_as_a_whole(text: str, says: str) -> None:
