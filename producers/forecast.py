@@ -29,18 +29,21 @@ class Forecast:
     """What an account's lines and bucket were at a moment, and what follows from it.
 
     Args:
-        plan: the account's limits.
-        level: its bucket.
+        level: its bucket, and the limits in force.
         standing: its lines.
         at: the moment.
         halted: whether the account is down or suspended, or has no worker: then nobody knows when.
     """
 
-    plan: Plan
     level: BucketLevel
     standing: Standing
     at: datetime
     halted: bool = False
+
+    @property
+    def plan(self) -> Plan:
+        """The limits in force."""
+        return self.level.plan
 
     def in_front(self, lane: Lane, rank: int) -> int:
         """Jobs whose calls go out before that of the job which has `rank` others of its lane in front."""

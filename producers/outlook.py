@@ -57,4 +57,4 @@ def last_of(ends_in_s: Iterable[float | None]) -> float | None:
 def forecast_of(desk: Desk, crew: Crew, trouble: Trouble | None) -> Forecast:
     """The account's lines and bucket now, for whoever has its workers and its trouble read already."""
     halted = trouble is not None or not crew.alive
-    return Forecast(desk.account.plan, desk.bucket.peek(), desk.ledger.standing(), now(), halted=halted)
+    return Forecast(desk.bucket.peek(), desk.ledger.standing(), now(), halted=halted)

@@ -20,6 +20,7 @@ LIVE_FOR_EVER: Final = re.compile(
     "counts|watch"  # a fixed set of fields per account
     "|claims|retries|line:bulk|line:urgent"  # jobs that are not finished; each leaves with its state
     "|failed|batches"  # trimmed by age, whenever one comes in
+    "|limit"  # what a person ordered until it is taken back
     "|workers"  # trimmed by every look: the workers of the last hour
     ")"
 )

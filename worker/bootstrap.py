@@ -15,6 +15,7 @@ from worker.flashduty.app_key import AppKey
 from worker.gate import GATE, Gate
 from worker.ledger import Ledger
 from worker.messages import queues_of
+from worker.nap import Nap
 from worker.open_war_room import OpenWarRoom
 from worker.redis_store import Hold, RedisStore
 from worker.slots import Slots
@@ -43,6 +44,7 @@ class AccountDesk:
     bucket: TokenBucket
     api: Flashduty
     open_war_room: OpenWarRoom
+    nap: Nap
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +103,14 @@ def _desk(
     ledger = Ledger.of(store, account, settings)
     bucket = TokenBucket(store, account.name, account.plan)
     api = Flashduty(base_url=settings.base_url, app_key=account.app_key)
+    nap = Nap(stopping)
     slots = Slots(
         bucket,
         spread_s=settings.spread_s,
-        sleep=stopping.wait,
+        sleep=nap,
         learn=lambda lines: gate.learn(account.name, lines),
     )
-    return AccountDesk(account, ledger, bucket, api, OpenWarRoom(ledger, slots, api, worker=worker))
+    return AccountDesk(account, ledger, bucket, api, OpenWarRoom(ledger, slots, api, worker=worker), nap)
 
 
 def _hold_until(stopping: threading.Event) -> Hold:

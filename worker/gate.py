@@ -80,6 +80,7 @@ class Gate:
         longest_s = BELIEVE_S if lines.pause_s > 0 else max(BELIEVE_S, known.interval_s)
         with self._lock:
             now = self._clock()
+            known.interval_s = lines.interval_s or known.interval_s
             known.urgent_at = now + min(lines.urgent_s, longest_s)
             known.bulk_at = now + min(lines.bulk_s, longest_s)
 

@@ -28,6 +28,7 @@ from worker.ledger_fields import (
     stray_of,
 )
 from worker.messages import nudge, queue_name
+from worker.rate_limit import LOSES_S
 from worker.records import Claim, Standing
 
 if TYPE_CHECKING:
@@ -46,9 +47,6 @@ DEAD_MS: Final = 8_000
 
 LOST_MS: Final = 5_000
 """So many messages as were too few for so long are lost."""
-
-LOSES_S: Final = 5.0
-"""What a crash of Redis may undo: fsync every second, and a disk that is slow at it."""
 
 PAGE: Final = 200
 

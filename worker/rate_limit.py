@@ -24,6 +24,9 @@ DEFAULT_RATES: Final = "50/second;1000/minute"
 DEFAULT_SPREAD_US: Final = 250_000
 MAX_BURST: Final = 4
 
+LOSES_S: Final = 5.0
+"""What a crash of Redis may undo: fsync every second, and a disk that is slow at it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limit:
@@ -113,6 +116,21 @@ class Plan:
     def drain_s(self, calls: int) -> float:
         """The time `calls` calls take in steady flow, in seconds."""
         return calls * self.interval_us / SECOND_US
+
+    def breaks(self, allowed: Plan) -> Limit | None:
+        """The first limit of another plan that this one does not keep; None if it keeps them all.
+
+        A bucket here keeps N per T if C + r (T + D) <= N, whatever window it was made for.
+        """
+        for limit in allowed.limits:
+            span_us = limit.window_us + limit.spread_us
+            if limit.amount == 1:
+                kept = any(span_us + limit.window_us < own.interval_us for own in self.limits if own.burst == 1)
+            else:
+                kept = any(own.burst + span_us / own.interval_us <= limit.amount for own in self.limits)
+            if not kept:
+                return limit
+        return None
 
     def most_within(self, seconds: float) -> int:
         """How many calls may go out within so many seconds, at the most."""

@@ -40,11 +40,21 @@ Without a pause it is held, however slow the account: who hands a job back loses
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """How long a newcomer would wait in each lane, and how long the account is paused; in seconds."""
+    """How long a newcomer would wait in each lane, and how long the account is paused; in seconds.
+
+    Args:
+        urgent_s: in the urgent lane.
+        bulk_s: in the bulk lane.
+        pause_s: what is left of the pause; a day if a person paused it until it is resumed.
+        interval_s: between two slots in steady flow; None if the reply did not say.
+        held: whether a person paused the account.
+    """
 
     urgent_s: float
     bulk_s: float
     pause_s: float
+    interval_s: float | None = None
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +167,8 @@ class Slots:
                     return Slot(reply.receipt, now - began, send_by, now)
                 late += 1
                 self._slow_down(late)
+            elif reply.lines.held:
+                raise NoMoreSlots("a person has paused the account")
             elif reply.lines.pause_s > LONGEST_HOLD_S:
                 raise NoMoreSlots(f"the account is paused for another {reply.lines.pause_s:.0f} s")
             elif self._sleep(reply.wait_s):

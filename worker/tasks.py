@@ -21,6 +21,7 @@ from worker.recovery import Recovery
 from worker.redis_store import RedisStore
 from worker.refusals import LONGEST, Refusal, Refusals
 from worker.settings import Settings
+from worker.steering import Steering
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -178,6 +179,7 @@ def _start(sender: Any = None, **_: object) -> None:  # noqa: ANN401
     _heartbeat = Heartbeat(runtime(), settings.redis_url)
     _heartbeat.start()
     Recovery(runtime()).start()
+    Steering(runtime()).start()
 
 
 @signals.worker_ready.connect  # type: ignore[untyped-decorator]

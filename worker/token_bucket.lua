@@ -8,7 +8,15 @@
 --
 -- KEYS[1]  the account's bucket, a hash (fields below); a missing key is an EMPTY bucket, never a full one
 -- KEYS[2]  why the account is down or suspended, for people; a hash: level, since, probes, code, message, hint, request_id
--- ARGV[1]  command: acquire | hit | refund | penalty | report | resume | peek
+-- KEYS[3]  what people ordered, a hash; while its rates hold, those in ARGV are not used:
+--            rates     in words                            limits     'interval:tolerance' of each limit, ','-separated
+--            suspects  calls within 5 s, for the ledger    rates_until  us, '' if for good
+--            rates_by, rates_at, hold_by, hold_at  who ordered it, and when (us)
+--            hold_until  nobody is called before it: us, 'resumed' if not before a person says so
+-- KEYS[4]  the slots of the last minute, a list of times in us, the latest last
+-- KEYS[5]  what went out, a hash: h<hour> = 'calls second at minute at', the most within any second and any minute that
+--          ended in that hour, and when they ended (s);  m<n> = 'ten-second calls', the last ten minutes in a ring
+-- ARGV[1]  command: acquire | hit | refund | penalty | report | resume | peek | set | unset | hold
 -- ARGV[2]  the time now in us; '' means Redis TIME (only tests pass a time)
 -- ARGV[3]  horizon in us: how far ahead a slot may be reserved
 -- ARGV[4]  n, the number of limits
@@ -23,17 +31,22 @@
 --            request id
 --   resume   nothing: a person says that the account may be called
 --   peek     nothing
+--   set      rates, limits, suspects, how long in us ('' for good), by whom: a person sets the rates
+--   unset    nothing: back to those in ARGV
+--   hold     how long in us ('' until resumed), by whom: a person pauses the account
 --
 -- Replies (integers; waits in us from now)
---   acquire  { 1, wait until the slot, urgent line, bulk line, pause left, receipt, level }   the slot is reserved
---            { 0, come back in,        urgent line, bulk line, pause left, '', level }        with a ticket
---              level: 0 well, 1 shaken, 2 down, 3 suspended
+--   acquire  { 1, wait until the slot, urgent line, bulk line, pause left, receipt, level, interval, held }  it is reserved
+--            { 0, come back in,        urgent line, bulk line, pause left, '', level, interval, held }      with a ticket
+--              level: 0 well, 1 shaken, 2 down, 3 suspended    interval: us between two slots    held: 1 if a person paused it
 --   hit      { 1 if the slot is yours, else 0 }
 --   refund   { how many of the limits took the slot back }
 --   penalty  { pause left }
 --   report   { level, pause left if down or suspended, 1 if others fail too, 1 if it went down, was suspended or is back }
---   resume   { 1 if it was down or suspended, else 0 }
---   peek     { pause left, next slot, urgent line, bulk line, thousandths of a token in each bucket ... }
+--   resume   { 1 if it was down or suspended, else 0; 1 if a person had paused it, else 0 }
+--   peek     { pause left, next slot, urgent line, bulk line, interval, held, { thousandths of a token in each bucket },
+--              { what people ordered: field, value ... } }
+--   set, unset, hold   { 1 if that changed anything, else 0 }
 --   "line" is the wait until the slot that a newcomer in that lane would get.
 --
 -- Fields
@@ -47,8 +60,9 @@
 --   o     when it went down or was suspended     y  probes that failed since then     q  no probe before this time
 --   r     end of the ramp on which traffic comes back
 --   i     the server's run id: another one means a restart or failover, and what the bucket says may be too old
+--   w     the current hour of KEYS[5], with its number in front      v     and the current ten seconds
 
-local KEEP_US = 3600 * 1000000    -- an idle bucket is kept for an hour, then it starts empty again
+local KEEP_US = 26 * 3600 * 1000000 -- an idle bucket is kept for as long as what it counted is asked for, then it starts empty
 local LONGEST_LINE_US = 15 * 1000000 -- tickets may be abandoned: nobody is sent further behind the next slot
 local STREAK_US = 10 * 1000000    -- a 429 this soon after a pause belongs to the same trouble
 local FIRST_PAUSE_US = 1000000
@@ -63,6 +77,10 @@ local RAMP_US = 10 * 1000000      -- from a tenth of the speed to all of it
 local SLOWEST = 10
 local PROBE = 'p'                 -- marks the receipt of a probe's slot
 local DOWN, SUSPENDED = 2, 3
+local UNTIL_RESUMED = 'resumed'
+local A_DAY_US = 24 * 3600 * 1000000
+local MINUTE_US, SECOND_US, TEN_S_US, HOUR_US = 60 * 1000000, 1000000, 10 * 1000000, 3600 * 1000000
+local HOURS_KEPT, TENS_KEPT = 24, 60
 
 local key, command, horizon, n = KEYS[1], ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4])
 local after = 4 + 2 * n
@@ -73,16 +91,58 @@ if not now then
   now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 end
 
+local function whole(x)
+  return string.format('%.0f', x) -- tostring() keeps 14 digits of 16
+end
+
+-- What a person ordered. When the rates change, every bucket begins anew, empty: a window that began before may hold what
+-- the old rates gave until now and what the new ones give from now on, which is no more than the wider of them gives.
+local function forget_tokens()
+  local fields = { 'u', 'b' } -- who waited comes back at once, and keeps no place that was reckoned at another pace
+  for i = 1, 16 do
+    fields[#fields + 1], fields[#fields + 2] = 't' .. i, 'c' .. i
+  end
+  redis.call('HDEL', key, unpack(fields))
+end
+
+local RATES = { 'rates', 'limits', 'suspects', 'rates_until', 'rates_by', 'rates_at' }
+local HOLD = { 'hold_until', 'hold_by', 'hold_at' }
+local ordered = redis.call('HMGET', KEYS[3], 'limits', 'rates_until', 'hold_until')
+local limits, rates_until, hold_until = ordered[1], tonumber(ordered[2]), ordered[3]
+if rates_until and rates_until <= now then
+  redis.call('HDEL', KEYS[3], unpack(RATES))
+  limits = false
+  forget_tokens()
+end
+if hold_until and hold_until ~= UNTIL_RESUMED and tonumber(hold_until) <= now then
+  redis.call('HDEL', KEYS[3], unpack(HOLD))
+  hold_until = false
+end
+if hold_until == UNTIL_RESUMED then
+  hold_until = now + A_DAY_US
+end
+local held_until = tonumber(hold_until or 0)
+
 local interval, tolerance, slowest = {}, {}, 1
+if limits then
+  n = 0
+  for one, run_ahead in string.gmatch(limits, '(%d+):(%d+)') do
+    n = n + 1
+    interval[n], tolerance[n] = tonumber(one), tonumber(run_ahead)
+  end
+else
+  for i = 1, n do
+    interval[i], tolerance[i] = tonumber(ARGV[3 + 2 * i]), tonumber(ARGV[4 + 2 * i])
+  end
+end
 for i = 1, n do
-  interval[i], tolerance[i] = tonumber(ARGV[3 + 2 * i]), tonumber(ARGV[4 + 2 * i])
   if interval[i] > interval[slowest] then
     slowest = i
   end
 end
 local widest = interval[slowest] -- the time between two slots in steady flow: both lines move at this pace
 
-local names = { 'p', 's', 'u', 'b', 'k', 'n', 'l', 'f', 'd', 'o', 'y', 'r', 'q', 'i' }
+local names = { 'p', 's', 'u', 'b', 'k', 'n', 'l', 'f', 'd', 'o', 'y', 'r', 'q', 'i', 'w', 'v' }
 local NAMED = #names
 for i = 1, n do
   names[#names + 1], names[#names + 2] = 't' .. i, 'c' .. i
@@ -113,8 +173,9 @@ for i = 1, n do
   stamp[i] = not restarted and tonumber(stored[NAMED + 2 * i]) or math.max(empty, tat[i])
 end
 
-local function closed_until() -- the end of the pause, or of the wait for a probe
-  return level >= DOWN and math.max(pause, probe_at) or pause
+local function closed_until() -- the end of the pause, of a person's, or of the wait for a probe
+  local at = math.max(pause, held_until)
+  return level >= DOWN and math.max(at, probe_at) or at
 end
 
 local function pause_left()
@@ -134,9 +195,7 @@ local slot = math.max(now, free)
 local furthest = slot + LONGEST_LINE_US
 urgent_end, bulk_end = math.min(urgent_end, furthest), math.min(bulk_end, furthest)
 
-local function whole(x)
-  return string.format('%.0f', x) -- tostring() keeps 14 digits of 16
-end
+local hour_now, ten_now = stored[15], stored[16]
 
 local function save()
   local fields = {
@@ -153,6 +212,10 @@ local function save()
   end
   if restarted then
     put('i', run)
+  end
+  if hour_now ~= stored[15] or ten_now ~= stored[16] then
+    put('w', hour_now)
+    put('v', ten_now)
   end
   local was_well = not (stored[7] or stored[8] or stored[9] or stored[12])
   local is_well = level == 0 and failures == 0 and denials == 0 and ramp_end <= now
@@ -186,8 +249,87 @@ local function newcomer(lane)
   return math.max(slot, urgent_end, bulk_end)
 end
 
+-- What goes out is counted where it is decided: exactly, over every window and not only those of the clock. Costs three
+-- short commands, and keeps a minute's slots, a day's hours and ten minutes' tens of seconds.
+local function count(at)
+  local length = redis.call('RPUSH', KEYS[4], whole(at))
+  local past, looked = 0, 4 -- one call, one that is past; after a rest there are many
+  repeat
+    past = 0
+    for _, one in ipairs(redis.call('LRANGE', KEYS[4], 0, looked - 1)) do
+      past = past + (tonumber(one) <= at - MINUTE_US and 1 or 0)
+    end
+    if past > 0 then
+      redis.call('LPOP', KEYS[4], past)
+      length = length - past
+    end
+    looked = 4 * looked
+  until past < looked / 4
+
+  local hour, ten, at_s = math.floor(at / HOUR_US), math.floor(at / TEN_S_US), whole(math.floor(at / SECOND_US))
+  local its_hour, calls, second, second_at, minute, minute_at =
+    string.match(hour_now or '', '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
+  if tonumber(its_hour) ~= hour then
+    if its_hour then
+      redis.call('HSET', KEYS[5], 'h' .. its_hour, table.concat({ calls, second, second_at, minute, minute_at }, ' '))
+      for _, field in ipairs(redis.call('HKEYS', KEYS[5])) do
+        local old = tonumber(string.match(field, '^h(%d+)$'))
+        if old and old < hour - HOURS_KEPT then
+          redis.call('HDEL', KEYS[5], field)
+        end
+      end
+    end
+    calls, second, second_at, minute, minute_at = 0, 0, at_s, 0, at_s
+  end
+  second, minute = tonumber(second), tonumber(minute)
+  local in_second = second
+  while true do -- is the one before as many as were the most so far also within this second?
+    local earlier = tonumber(redis.call('LINDEX', KEYS[4], -(in_second + 1)) or nil)
+    if not earlier or earlier <= at - SECOND_US then
+      break
+    end
+    in_second = in_second + 1
+  end
+  if in_second > second then
+    second, second_at = in_second, at_s
+  end
+  if length > minute then
+    minute, minute_at = length, at_s
+  end
+  hour_now = table.concat({ whole(hour), tonumber(calls) + 1, second, second_at, minute, minute_at }, ' ')
+
+  local its_ten, in_ten = string.match(ten_now or '', '^(%d+) (%d+)$')
+  if tonumber(its_ten) ~= ten then
+    if its_ten then
+      redis.call('HSET', KEYS[5], 'm' .. (tonumber(its_ten) % TENS_KEPT), ten_now)
+      redis.call('PEXPIRE', KEYS[5], whole((HOURS_KEPT + 2) * 3600 * 1000))
+    end
+    in_ten = 0
+  end
+  if in_ten == 0 or length == 1 then
+    redis.call('PEXPIRE', KEYS[4], 2 * 60 * 1000)
+  end
+  ten_now = whole(ten) .. ' ' .. (tonumber(in_ten) + 1)
+end
+
+local function uncount(at) -- the slot was not used; what was the most stays, which may be one too many
+  if redis.call('LREM', KEYS[4], -1, at) == 0 or not (hour_now and ten_now) then
+    return
+  end
+  local hour, calls, rest = string.match(hour_now or '', '^(%d+) (%d+) (.*)$')
+  if hour then
+    hour_now = hour .. ' ' .. math.max(tonumber(calls) - 1, 0) .. ' ' .. rest
+  end
+  local ten, in_ten = string.match(ten_now or '', '^(%d+) (%d+)$')
+  if ten then
+    ten_now = ten .. ' ' .. math.max(tonumber(in_ten) - 1, 0)
+  end
+  redis.call('HSET', key, 'w', hour_now, 'v', ten_now)
+end
+
 local function reserve()
   local receipt = {}
+  count(slot)
   for i = 1, n do
     -- Giving an earlier slot back is safe only while every later grant found the bucket at least one
     -- interval away from full; otherwise the token would have spilled over, so the stamp changes.
@@ -203,7 +345,7 @@ local function reserve()
     local to_the_end = math.max(ramp_end + tolerance[slowest] - tat[slowest], 0) -- a slow account waits no longer
     tat[slowest] = tat[slowest] + math.min(longer, to_the_end)
   end
-  return table.concat(receipt, ',')
+  return table.concat(receipt, ',') .. '@' .. whole(slot)
 end
 
 local function acquire(lane, has_ticket, share)
@@ -240,7 +382,7 @@ local function acquire(lane, has_ticket, share)
       place = math.min(place, has_ticket and turn or math.max(turn, bulk_end + share * widest))
     end
     wait = math.max(place - now - early, 1000)
-    if level < DOWN then -- else there is no line: whoever asks first when it is time is the probe
+    if level < DOWN and held_until <= now then -- else there is no line: whoever asks first when it is time is the probe
       if lane == 'urgent' then
         urgent_end = math.max(line, place) + widest
       else
@@ -249,7 +391,8 @@ local function acquire(lane, has_ticket, share)
     end
   end
   save()
-  return { granted, wait, newcomer('urgent') - now, newcomer('bulk') - now, pause_left(), receipt, shown_level() }
+  return { granted, wait, newcomer('urgent') - now, newcomer('bulk') - now, pause_left(), receipt, shown_level(),
+    widest, held_until > now and 1 or 0 }
 end
 
 local function hit()
@@ -272,13 +415,17 @@ end
 
 local function refund(receipt)
   local i, taken_back = 0, 0
-  for issued in string.gmatch(receipt, '%d+') do
+  local stamps, its_slot = string.match(receipt, '^([%d,]*)@(%d+)')
+  for issued in string.gmatch(stamps or '', '%d+') do
     i = i + 1
     if i <= n and tonumber(issued) == stamp[i] then
       tat[i] = tat[i] - interval[i]
       stamp[i] = stamp[i] + 1 -- one refund at a time: the proof covers no second one before the next grant
       taken_back = taken_back + 1
     end
+  end
+  if its_slot then
+    uncount(its_slot)
   end
   local free_again = frees_the_next_probe(receipt)
   if taken_back > 0 or free_again then
@@ -379,22 +526,53 @@ local function report(how, age, ...)
 end
 
 local function resume()
-  local was = level >= DOWN and 1 or 0
+  local was, was_held = level >= DOWN and 1 or 0, held_until > now and 1 or 0
   if was == 1 then
     close(false)
+  end
+  if was_held == 1 then
+    redis.call('HDEL', KEYS[3], unpack(HOLD))
+    held_until = 0
+  end
+  if was + was_held > 0 then
     save()
   end
-  return { was }
+  return { was, was_held }
+end
+
+local function set(rates, new_limits, suspects, for_us, by)
+  redis.call('HSET', KEYS[3], 'rates', rates, 'limits', new_limits, 'suspects', suspects,
+    'rates_until', for_us == '' and '' or whole(now + tonumber(for_us)), 'rates_by', by, 'rates_at', whole(now))
+  forget_tokens()
+  return { 1 }
+end
+
+local function unset()
+  if not limits then
+    return { 0 }
+  end
+  redis.call('HDEL', KEYS[3], unpack(RATES))
+  forget_tokens()
+  return { 1 }
+end
+
+local function hold(for_us, by)
+  redis.call('HSET', KEYS[3], 'hold_until', for_us == '' and UNTIL_RESUMED or whole(now + tonumber(for_us)),
+    'hold_by', by, 'hold_at', whole(now))
+  urgent_end, bulk_end = 0, 0 -- who waited is sent away
+  save()
+  return { 1 }
 end
 
 local function peek()
-  local reply = { pause_left(), slot - now, newcomer('urgent') - now, newcomer('bulk') - now }
+  local tokens = {}
   for i = 1, n do
     local full = tolerance[i] + interval[i]
     local filled = math.min(math.max(now, pause) + full - tat[i], full)
-    reply[4 + i] = math.floor(1000 * filled / interval[i])
+    tokens[i] = math.floor(1000 * filled / interval[i])
   end
-  return reply
+  return { pause_left(), slot - now, newcomer('urgent') - now, newcomer('bulk') - now, widest, held_until > now and 1 or 0,
+    tokens, redis.call('HGETALL', KEYS[3]) }
 end
 
 if command == 'acquire' then
@@ -412,5 +590,11 @@ elseif command == 'resume' then
   return resume()
 elseif command == 'peek' then
   return peek()
+elseif command == 'set' then
+  return set(ARGV[after + 1], ARGV[after + 2], ARGV[after + 3], ARGV[after + 4], ARGV[after + 5])
+elseif command == 'unset' then
+  return unset()
+elseif command == 'hold' then
+  return hold(ARGV[after + 1], ARGV[after + 2])
 end
 return redis.error_reply('ERR unknown command ' .. tostring(command))

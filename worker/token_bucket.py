@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from worker.health import Health, Level, Trouble
-from worker.rate_limit import SECOND_US
+from worker.history import History
+from worker.orders import NO_ORDERS, Orders
+from worker.rate_limit import LOSES_S, SECOND_US, Plan, plan_of
 from worker.slots import Lines, NotYet, Reserved
 
 if TYPE_CHECKING:
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
     from worker.errors import FlashdutyError
     from worker.health import Sign
     from worker.jobs import Lane
-    from worker.rate_limit import Plan
     from worker.redis_store import RedisStore
 
 HORIZON_US: Final = 125_000
@@ -28,14 +29,32 @@ URGENT_IN_A_ROW: Final = 9
 MAX_PAUSE_US: Final = 3600 * SECOND_US
 """The longest pause a Retry-After can cause."""
 
+A_DAY_S: Final = 86_400
+
+ORDERS_KEY: Final = "warrooms:orders"
+"""Counts the orders of all accounts: who sees another number looks what was ordered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """What a resume ended: that the account was down or suspended, that a person had paused it."""
+
+    halted: bool
+    held: bool
+
+    def __bool__(self) -> bool:
+        return self.halted or self.held
+
 
 @dataclass(frozen=True, slots=True)
 class BucketLevel:
-    """What people see of a bucket: `tokens[i]` stand ready in the bucket of the plan's limit i."""
+    """What people see of a bucket: `tokens[i]` stand ready in the bucket of the limit i of the plan in force."""
 
     next_slot_s: float
     lines: Lines
     tokens: tuple[float, ...]
+    plan: Plan
+    orders: Orders = NO_ORDERS
 
 
 class TokenBucket:
@@ -44,7 +63,7 @@ class TokenBucket:
     Args:
         store: the Redis that everyone shares; its clock is the only clock.
         account: the account's name.
-        plan: its limits.
+        plan: its limits by the settings; a person may have ordered others.
         horizon_us: how far ahead a slot may be reserved, in microseconds.
         clock: microseconds since the epoch; None means Redis' own clock. Only tests pass one.
 
@@ -62,6 +81,9 @@ class TokenBucket:
     ) -> None:
         self.key = f"warrooms:{{{account}}}:bucket"
         self.trouble_key = f"warrooms:{{{account}}}:trouble"
+        self.orders_key = f"warrooms:{{{account}}}:limit"
+        self._calls_key = f"warrooms:{{{account}}}:calls"
+        self._history_key = f"warrooms:{{{account}}}:history"
         self.account = account
         self.plan = plan
         self._store = store
@@ -76,8 +98,8 @@ class TokenBucket:
     def acquire(self, lane: Lane, *, ticket: bool = False) -> Reserved | NotYet:
         """Asks for the next slot; `ticket` if a NotYet sent the caller here."""
         reply = self._call("acquire", lane.value, int(ticket), URGENT_IN_A_ROW)
-        granted, wait, urgent, bulk, pause, receipt, level = reply
-        lines = Lines(urgent / SECOND_US, bulk / SECOND_US, pause / SECOND_US)
+        granted, wait, urgent, bulk, pause, receipt, level, interval, held = reply
+        lines = _lines(urgent, bulk, pause, interval, held)
         wait_s = wait / SECOND_US
         return Reserved(wait_s, receipt, lines, Level(level)) if granted else NotYet(wait_s, lines, Level(level))
 
@@ -111,10 +133,39 @@ class TokenBucket:
         level, pause, common, changed = self._call("report", sign.value, round(age_s * SECOND_US), *why)
         return Health(Level(level), pause / SECOND_US, bool(common), bool(changed))
 
-    def resume(self) -> bool:
-        """A person says that the account may be called again; False if it was neither down nor suspended."""
-        (was,) = self._call("resume")
+    def resume(self) -> Resumed:
+        """A person says that the account may be called again; what that ended."""
+        halted, held = self._call("resume")
+        if held:
+            self._tell()
+        return Resumed(halted=bool(halted), held=bool(held))
+
+    def set_rates(self, rates: str, by: str, for_s: float | None = None) -> None:
+        """A person sets the rates, for all workers at once.
+
+        Args:
+            rates: in `limits`' notation.
+            by: who.
+            for_s: for how long, in seconds; None means for good.
+
+        Raises:
+            SettingsError: the text is no list of rates.
+        """
+        plan = plan_of(rates, self.plan.limits[0].spread_us)
+        limits = ",".join(f"{limit.interval_us}:{limit.tolerance_us}" for limit in plan.limits)
+        self._call("set", rates, limits, plan.most_within(LOSES_S), _us(for_s), by)
+        self._tell()
+
+    def unset_rates(self) -> bool:
+        """The rates of the settings hold again; False if they did."""
+        (was,) = self._call("unset")
+        self._tell()
         return bool(was)
+
+    def hold(self, by: str, for_s: float | None = None) -> None:
+        """A person pauses the account, for all workers at once; `for_s` seconds, or until it is resumed."""
+        self._call("hold", _us(for_s), by)
+        self._tell()
 
     def trouble(self) -> Trouble | None:
         """Why the account is down or suspended; None if it is called as usual."""
@@ -131,18 +182,61 @@ class TokenBucket:
 
     def peek(self) -> BucketLevel:
         """The state now; changes nothing."""
-        pause, next_slot, urgent, bulk, *tokens = self._call("peek")
+        pause, next_slot, urgent, bulk, interval, held, tokens, ordered = self._call("peek")
+        orders = Orders.of(dict(zip(ordered[::2], ordered[1::2], strict=True)))
         return BucketLevel(
             next_slot / SECOND_US,
-            Lines(urgent / SECOND_US, bulk / SECOND_US, pause / SECOND_US),
+            Lines(
+                urgent / SECOND_US,
+                bulk / SECOND_US,
+                pause / SECOND_US,
+                interval_s=interval / SECOND_US,
+                held=bool(held),
+            ),
             tuple(thousandths / 1000 for thousandths in tokens),
+            orders.plan(self.plan),
+            orders,
         )
 
+    def history(self, now_s: float | None = None) -> History:
+        """What went out in the last day; `now_s`, seconds since the epoch, is passed by tests only."""
+
+        def read() -> object:
+            pipe = self._store.client.pipeline(transaction=False)
+            pipe.hgetall(self._history_key)
+            pipe.hmget(self.key, "w", "v")
+            pipe.time()
+            return pipe.execute()
+
+        kept, (hour, ten), (seconds, _) = cast("Any", self._store.held(read))
+        return History.of(kept, hour, ten, seconds if now_s is None else now_s)
+
     def clear(self) -> None:
-        """Forgets the state: the bucket starts again, empty."""
+        """Forgets the state: the bucket starts again, empty. What people ordered holds, what went out went out."""
         with self._store.errors():
             self._store.client.delete(self.key, self.trouble_key)
 
+    def _tell(self) -> None:
+        """Says to all workers that something was ordered: those that wait look again."""
+
+        def tell() -> None:
+            pipe = self._store.client.pipeline(transaction=False)
+            pipe.incr(ORDERS_KEY)
+            pipe.expire(ORDERS_KEY, A_DAY_S)
+            pipe.execute()
+
+        self._store.held(tell)
+
     def _call(self, command: str, *args: str | int) -> Any:  # noqa: ANN401
         now = "" if self._clock is None else self._clock()
-        return self._script([self.key, self.trouble_key], [command, now, *self._head, *args])
+        keys = [self.key, self.trouble_key, self.orders_key, self._calls_key, self._history_key]
+        return self._script(keys, [command, now, *self._head, *args])
+
+
+def _lines(urgent: int, bulk: int, pause: int, interval: int, held: int) -> Lines:
+    waits = (urgent / SECOND_US, bulk / SECOND_US, pause / SECOND_US)
+    return Lines(*waits, interval_s=interval / SECOND_US, held=bool(held))
+
+
+def _us(seconds: float | None) -> str | int:
+    return "" if seconds is None else round(seconds * SECOND_US)

@@ -44,9 +44,15 @@ SET {nudged} v NX PX 1
 GET {nudged}
 EVAL return(1) 1 {job}
 EVALSHA 0000000000000000000000000000000000000000 1 {job}
+HKEYS {job}
 LPUSH {bulk} m
 LLEN {bulk}
 BRPOP {urgent} {bulk} 1
+RPUSH {calls} 1
+LRANGE {calls} 0 1
+LINDEX {calls} -1
+LPOP {calls} 1
+LREM {calls} -1 1
 """
 """What the ledger's and the bucket's scripts and their adapters send, and what Celery sends to the account's queues."""
 
@@ -64,6 +70,8 @@ ZREM unacked_index m
 ZRANGE unacked_index 1 0 BYSCORE REV LIMIT 0 1 WITHSCORES
 GET warrooms:idempotency:doctor
 SET warrooms:idempotency:doctor v NX EX 1
+GET warrooms:orders
+INCR warrooms:orders
 GET unacked_mutex
 SET unacked_mutex v NX PX 1
 LPUSH warrooms:refused m
@@ -95,7 +103,7 @@ def needs(accounts: Iterable[str], database: int) -> list[str]:
     lines = [line.format(database=database) for line in SHARED.split("\n") if line]
     for name in accounts:
         base = f"warrooms:{{{name}}}"
-        names = {key: f"{base}:{key}" for key in ("counts", "retries", "nudged")}
+        names = {key: f"{base}:{key}" for key in ("counts", "retries", "nudged", "calls")}
         names |= {"job": f"{base}:job:doctor", "bulk": f"warrooms.{name}", "urgent": f"warrooms.{name}.urgent"}
         lines += [line.format(**names) for line in PER_ACCOUNT.split("\n") if line]
     return lines

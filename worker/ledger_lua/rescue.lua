@@ -40,6 +40,8 @@ end
 -- A crash may have undone the last moments: what was claimed, sent or finished then reads as if it never was. So the
 -- jobs that can have been sent in them are put aside until the calls of those moments are over, and look first.
 local function after_restart()
+  local faster = tonumber(redis.call('HGET', base .. ':limit', 'suspects')) -- a person may have set other rates
+  suspects = math.max(suspects, faster or 0)
   local soon = redis.call('ZRANGEBYSCORE', RETRIES, '-inf', whole(now + dead_after), 'LIMIT', 0, suspects)
   for _, id in ipairs(soon) do
     local due = whole(now + dead_after)

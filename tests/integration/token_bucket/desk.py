@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 START_US: Final = 1_790_000_000_000_000
 """16 digits, as on a server in 2026: one more than Lua's tostring() keeps."""
 
+KEPT_MS: Final = 26 * 3_600_000
+"""How long a bucket outlives its last use, in milliseconds: for as long as what it counted is asked for."""
+
 Snapshot = dict[str, dict[str, str]]
 """What Redis has on its disk of an account: the fields of each key."""
 
@@ -46,7 +49,7 @@ class Desk:
 
     def forget(self) -> None:
         """What a failover to an empty Redis does."""
-        self.store.client.delete(self.bucket.key, self.bucket.trouble_key)
+        self.bucket.clear()
 
     def restart(self) -> None:
         """Redis comes back with what it had on disk: the state was written by a server with another run id."""

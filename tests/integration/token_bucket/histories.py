@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from worker.errors import OutcomeUnknown
 from worker.health import Sign
 from worker.jobs import Lane
+from worker.orders import Orders
 from worker.rate_limit import SECOND_US, Limit, Plan, plan_of
 from worker.slots import Reserved
 from worker.token_bucket import URGENT_IN_A_ROW
@@ -30,6 +31,9 @@ PLANS: Final = (
 
 COMMANDS: Final = ("wait", "acquire", "hit", "refund", "penalty", "forget", "step back")
 HEALTH: Final = (*Sign, "resume", "restart")
+ORDERS: Final = ("set", "unset", "hold", "resume")
+ORDERED: Final = 10_000
+RATES: Final = ("20/second;500/minute", "5/second", "1/second", "100/second;2000/minute")
 
 
 @dataclass(frozen=True)
@@ -37,11 +41,12 @@ class Command:
     """One command.
 
     Args:
-        what: one of COMMANDS or HEALTH.
-        us: how long to wait or to step back; the Retry-After, 0 if the server did not say; how long a call took.
+        what: one of COMMANDS, HEALTH or ORDERS.
+        us: how long to wait or to step back; the Retry-After, 0 if the server did not say; how long a call took; how
+            long an order holds, 0 if for good.
         lane: of an acquire.
         ticket: of an acquire.
-        which: which of the receipts to give back, or was answered by 429, counted from the newest.
+        which: which of the receipts to give back, or was answered by 429, counted from the newest; which of RATES.
     """
 
     what: str
@@ -54,10 +59,17 @@ class Command:
 def random_history(seed: int, length: int) -> list[Command]:
     """Mostly crowded, sometimes at rest, rarely struck by a penalty, a loss or a stepping clock.
 
-    Every other one has an API that fails and an account that is refused.
+    Every other one has an API that fails and an account that is refused; from ORDERED on a person gives orders.
     """
     dice = random.Random(seed)
-    return [_sick_command(dice) if seed % 2 and dice.random() < 0.4 else _random_command(dice) for _ in range(length)]
+    return [_next_command(dice, seed) for _ in range(length)]
+
+
+def _next_command(dice: random.Random, seed: int) -> Command:
+    if seed >= ORDERED and dice.random() < 0.05:
+        us = dice.choice((0, dice.randint(1, 4 * SECOND_US), dice.randint(1, 60 * SECOND_US)))
+        return Command(dice.choice(ORDERS), us, which=dice.randrange(len(RATES)))
+    return _sick_command(dice) if seed % 2 and dice.random() < 0.4 else _random_command(dice)
 
 
 def disagreement(desk: Desk, history: Iterable[Command]) -> str | None:
@@ -68,7 +80,7 @@ def disagreement(desk: Desk, history: Iterable[Command]) -> str | None:
         reply, expected = _play(desk, twin, command, receipts)
         if reply != expected:
             return f"{number}: {command}: bucket {reply}, twin {expected}"
-        level, expected_level = desk.bucket.peek(), twin.peek(desk.now_us)
+        level, expected_level = replace(desk.bucket.peek(), orders=Orders()), twin.peek(desk.now_us)
         if level != expected_level:
             return f"{number}: after {command}: bucket {level}, twin {expected_level}"
         why = desk.bucket.trouble()
@@ -81,7 +93,8 @@ def disagreement(desk: Desk, history: Iterable[Command]) -> str | None:
 def bucket_and_twin_agree(open_desk: Open, *, seeds: int, length: int) -> None:
     """Fails at the first difference over random histories of every plan."""
     for number, plan in enumerate(PLANS):
-        for seed in range(100 * number, 100 * number + seeds):
+        first = 100 * number
+        for seed in (*range(first, first + seeds), *range(ORDERED + first, ORDERED + first + seeds)):
             found = disagreement(open_desk(plan), random_history(seed, length))
             assert found is None, f"plan {plan}, seed {seed}, {found}"
 
@@ -140,6 +153,16 @@ def _play_health(desk: Desk, twin: Twin, command: Command) -> tuple[object, obje
             error = OutcomeUnknown("no", code=f"after {command.us}")
             health = desk.bucket.report(sign, command.us / SECOND_US, error)
             return health, twin.report(desk.now_us, sign, command.us, error.code)
+        case "set":
+            rates, for_us = RATES[command.which % len(RATES)], command.us or None
+            plan = plan_of(rates, desk.plan.limits[0].spread_us)
+            desk.bucket.set_rates(rates, "somebody", for_us and for_us / SECOND_US)
+            twin.set_rates(desk.now_us, plan, for_us)
+        case "unset":
+            return desk.bucket.unset_rates(), twin.unset_rates(desk.now_us)
+        case "hold":
+            desk.bucket.hold("somebody", command.us / SECOND_US if command.us else None)
+            twin.hold(desk.now_us, command.us or None)
         case "resume":
             return desk.bucket.resume(), twin.resume(desk.now_us)
         case "restart":

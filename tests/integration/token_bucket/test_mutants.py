@@ -188,7 +188,7 @@ MUTANTS: Final = {
     "an answer on the way closes the outage": ("if how == 'answered' then", "if false then", "health twin"),
     "a denial leaves the API down": ("if level == DOWN then -- it answers", "if false then -- it", "health twin"),
     "who was sent away keeps a place": ("urgent_end, bulk_end = 0, 0 -- who", "-- who", "twin"),
-    "who is sent away gets a place": ("if level < DOWN then -- else", "if true then -- else", "health twin"),
+    "who is sent away gets a place": ("if level < DOWN and held_until <= now then", "if true then", "health twin"),
     "no ramp": ("if ramp_end > now then -- traffic", "if false then -- traffic", "health twin ramp"),
     "the ramp is steep": ("(SLOWEST - 1) * part", "0.1 * part", "health twin ramp"),
     "the ramp is faster than full speed": ("(SLOWEST - 1) * part", "-0.6 * part", "health twin ramp"),

@@ -13,7 +13,7 @@ from worker.jobs import Lane
 from worker.rate_limit import SECOND_US
 from worker.slots import Reserved
 
-from .desk import START_US
+from .desk import KEPT_MS, START_US
 from .outages import (
     NO_KEY,
     TIMEOUT,
@@ -114,25 +114,25 @@ def test_what_an_outage_wrote_is_removed_when_it_is_over(open_desk: Open) -> Non
     a_well_bucket_is_small(open_desk)
 
 
-def test_a_bucket_of_an_account_that_is_down_takes_400_bytes_at_most(open_desk: Open) -> None:
+def test_a_bucket_of_an_account_that_is_down_takes_500_bytes_at_most(open_desk: Open) -> None:
     desk = open_desk(ACCOUNT)
     desk.bucket.acquire(Lane.BULK)
     goes_down(desk)
-    assert 0 < (desk.store.client.memory_usage(desk.bucket.key) or 0) <= 400
+    assert 0 < (desk.store.client.memory_usage(desk.bucket.key) or 0) <= 500
 
 
-def test_both_keys_end_an_hour_after_the_last_question(open_desk: Open) -> None:
+def test_both_keys_end_a_day_after_the_last_question(open_desk: Open) -> None:
     desk = open_desk(ACCOUNT)
     client = desk.store.client
     for trouble, wait_ms in ((goes_down, 1_000), (is_suspended, 55_000)):
         trouble(desk)
         for key in (desk.bucket.key, desk.bucket.trouble_key):
-            assert 3_600_000 + wait_ms - 2_000 < int(client.pttl(key)) <= 3_600_000 + wait_ms + 2_000
+            assert KEPT_MS + wait_ms - 2_000 < int(client.pttl(key)) <= KEPT_MS + wait_ms + 2_000
         for key in (desk.bucket.key, desk.bucket.trouble_key):
             client.pexpire(key, 1000)
         probe(desk)
         assert int(client.pttl(desk.bucket.trouble_key)) == pytest.approx(int(client.pttl(desk.bucket.key)), abs=100)
-        assert int(client.pttl(desk.bucket.key)) > 3_600_000
+        assert int(client.pttl(desk.bucket.key)) > KEPT_MS
 
 
 # --- why ----------------------------------------------------------------------------------------------------------

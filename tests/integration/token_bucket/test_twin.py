@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from worker.health import Sign
 from worker.jobs import Lane
 
-from .histories import COMMANDS, HEALTH, PLANS, Command, bucket_and_twin_agree, disagreement
+from .histories import COMMANDS, HEALTH, ORDERS, PLANS, Command, bucket_and_twin_agree, disagreement
 
 if TYPE_CHECKING:
     from worker.rate_limit import Plan
@@ -40,7 +40,7 @@ def histories(*more: str) -> st.SearchStrategy[list[Command]]:
 @given(
     plan=st.sampled_from(PLANS),
     horizon_us=st.sampled_from((125_000, 0, 1_000_001)),
-    history=histories() | histories(*HEALTH, *[Sign.UNWELL] * 8),
+    history=histories() | histories(*HEALTH, *[Sign.UNWELL] * 8) | histories(*ORDERS, *ORDERS),
 )
 def test_bucket_and_twin_give_the_same_replies(
     open_desk: Open, plan: Plan, horizon_us: int, history: list[Command]

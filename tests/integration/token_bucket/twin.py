@@ -16,12 +16,13 @@ from worker.health import Health, Level, Sign
 from worker.jobs import Lane
 from worker.rate_limit import SECOND_US
 from worker.slots import Lines, NotYet, Reserved
-from worker.token_bucket import BucketLevel
+from worker.token_bucket import BucketLevel, Resumed
 
 if TYPE_CHECKING:
     from worker.rate_limit import Limit, Plan
 
 HOUR_US: Final = 3600 * SECOND_US
+DAY_US: Final = 24 * HOUR_US
 LONGEST_LINE_US: Final = 15 * SECOND_US
 QUIET_US: Final = 10 * SECOND_US
 BLIND_PAUSES_S: Final = (1, 2, 4, 8, 16, 32, 60)
@@ -87,6 +88,7 @@ class State:
     """All that is remembered."""
 
     tokens: list[Tokens]
+    """Forgotten by a change of the rates until they are needed again."""
     seen: int
     pause_end: int = 0
     blind_in_a_row: int = 0
@@ -99,6 +101,7 @@ class State:
     denials: int = 0
     outage: Outage | None = None
     ramp_end: int = 0
+    held_until: int = 0
 
     @property
     def level(self) -> Level:
@@ -108,7 +111,8 @@ class State:
 
     @property
     def closed_until(self) -> int:
-        return self.pause_end if self.outage is None else max(self.pause_end, self.outage.next_probe)
+        at = max(self.pause_end, self.held_until)
+        return at if self.outage is None else max(at, self.outage.next_probe)
 
     def probe_from(self, moment: int) -> None:
         """The next probe may go out then."""
@@ -120,12 +124,57 @@ class Twin:
     """Answers what the bucket must answer; receipts are numbers in order of the grants."""
 
     def __init__(self, plan: Plan, horizon_us: int, share: int) -> None:
-        self.plan, self.horizon, self.share = plan, horizon_us, share
-        self.pace = max(limit.interval_us for limit in plan.limits)
+        self.configured, self.horizon, self.share = plan, horizon_us, share
+        self._ordered: tuple[Plan, int | None] | None = None
+        self._hold: tuple[int | None] | None = None
         self._kept: State | None = None
         self._receipts = 0
         self._probes: set[str] = set()
         self._restarted = False
+
+    @property
+    def plan(self) -> Plan:
+        return self._ordered[0] if self._ordered else self.configured
+
+    @property
+    def pace(self) -> int:
+        return max(limit.interval_us for limit in self.plan.limits)
+
+    def set_rates(self, now: int, plan: Plan, for_us: int | None) -> None:
+        self._end_orders(now)
+        self._ordered = plan, None if for_us is None else now + for_us
+        self._change()
+
+    def unset_rates(self, now: int) -> bool:
+        self._end_orders(now)
+        was, self._ordered = self._ordered is not None, None
+        if was:
+            self._change()
+        return was
+
+    def hold(self, now: int, for_us: int | None) -> None:
+        state = self._state(now)
+        self._hold = (None if for_us is None else now + for_us,)
+        state.urgent_end = state.bulk_end = 0
+        self._keep(state, now)
+
+    def _change(self) -> None:
+        """Nobody knows how full buckets of another size are: they are empty when they are needed."""
+        if self._kept is not None:
+            self._kept.tokens, self._kept.returnable = [], []
+            self._kept.urgent_end = self._kept.bulk_end = 0
+
+    def _end_orders(self, now: int) -> None:
+        if self._ordered and self._ordered[1] is not None and self._ordered[1] <= now:
+            self._ordered = None
+            self._change()
+        if self._hold and self._hold[0] is not None and self._hold[0] <= now:
+            self._hold = None
+
+    def _held_until(self, now: int) -> int:
+        if self._hold is None:
+            return 0
+        return now + DAY_US if self._hold[0] is None else self._hold[0]
 
     def forget(self) -> None:
         self._kept = None
@@ -230,13 +279,15 @@ class Twin:
         changed = (was and was.level) != (out and out.level)
         return Health(state.level, pause_s, common=out is not None or state.failures > 1, changed=changed)
 
-    def resume(self, now: int) -> bool:
+    def resume(self, now: int) -> Resumed:
         state = self._state(now)
-        if state.outage is None:
-            return False
-        state.outage, state.failures, state.denials = None, 0, 0
-        self._keep(state, now)
-        return True
+        resumed = Resumed(halted=state.outage is not None, held=self._hold is not None)
+        if state.outage is not None:
+            state.outage, state.failures, state.denials = None, 0, 0
+        self._hold, state.held_until = None, 0
+        if resumed:
+            self._keep(state, now)
+        return resumed
 
     def trouble(self) -> tuple[Level, str, int] | None:
         out = self._kept and self._kept.outage
@@ -267,12 +318,13 @@ class Twin:
         state = self._state(now)
         moment = max(now, state.pause_end)  # not until the probe: tokens gather in an outage
         levels = tuple(floor(1000 * tokens.level_at(moment)) / 1000 for tokens in state.tokens)
-        return BucketLevel(max(self._free(state) - now, 0) / SECOND_US, self._lines(state, now), levels)
+        return BucketLevel(max(self._free(state) - now, 0) / SECOND_US, self._lines(state, now), levels, self.plan)
 
     def _state(self, now: int) -> State:
+        self._end_orders(now)
         if self._kept is None:
-            empty = [Tokens(limit, Fraction(0), now + self.horizon) for limit in self.plan.limits]
-            return State(empty, now, returnable=[{} for _ in empty])
+            empty = self._empty(now)
+            return State(empty, now, returnable=[{} for _ in empty], held_until=self._held_until(now))
         tokens_now = [copy(tokens) for tokens in self._kept.tokens]
         state = replace(self._kept, tokens=tokens_now, returnable=[dict(r) for r in self._kept.returnable])
         if state.seen > now:
@@ -286,6 +338,10 @@ class Twin:
                 state.outage = replace(out, since=out.since - back, next_probe=out.next_probe - back)
             for tokens in state.tokens:
                 tokens.at -= back
+        state.held_until = self._held_until(now)
+        if not state.tokens:
+            state.tokens = self._empty(max(now, state.pause_end))
+            state.returnable = [{} for _ in state.tokens]
         if self._restarted:
             for tokens, rights in zip(state.tokens, state.returnable, strict=True):
                 tokens.empty_by(max(now, state.pause_end) + self.horizon)
@@ -293,6 +349,9 @@ class Twin:
         furthest = max(now, self._free(state)) + LONGEST_LINE_US
         state.urgent_end, state.bulk_end = min(state.urgent_end, furthest), min(state.bulk_end, furthest)
         return state
+
+    def _empty(self, moment: int) -> list[Tokens]:
+        return [Tokens(limit, Fraction(0), moment + self.horizon) for limit in self.plan.limits]
 
     def _keep(self, state: State, now: int) -> None:
         state.seen = now
@@ -305,7 +364,13 @@ class Twin:
     def _lines(self, state: State, now: int) -> Lines:
         urgent = max(now, self._free(state), state.urgent_end) - now
         bulk = max(urgent, state.bulk_end - now)
-        return Lines(urgent / SECOND_US, bulk / SECOND_US, self._pause_left(state, now))
+        return Lines(
+            urgent / SECOND_US,
+            bulk / SECOND_US,
+            self._pause_left(state, now),
+            interval_s=self.pace / SECOND_US,
+            held=state.held_until > now,
+        )
 
     def _take(self, state: State, slot: int, now: int) -> str:
         self._receipts += 1
@@ -345,7 +410,7 @@ class Twin:
 
     def _queue(self, state: State, now: int, lane: Lane, *, ticket: bool) -> int:
         free = max(now, self._free(state))
-        if state.outage:
+        if state.outage or state.held_until > now:
             return free
         due = state.since_bulk >= self.share
         if lane is Lane.URGENT:

@@ -39,7 +39,7 @@ def progress(**states: int) -> Progress:
 
 def outlook(level: BucketLevel, *, halted: bool = False, opening: int = 0, **standing: int) -> Forecast:
     known = Standing(standing.pop("urgent", 0), standing.pop("queued", 0), 0, None, opening=opening, **standing)
-    return Forecast(ACCOUNT.plan, level, known, datetime.fromtimestamp(NOW_S, UTC), halted=halted)
+    return Forecast(level, known, datetime.fromtimestamp(NOW_S, UTC), halted=halted)
 
 
 def tallied(*statuses: Status) -> Outcome:
@@ -168,7 +168,7 @@ def test_an_account_in_trouble_says_so() -> None:
     view = AccountView(
         ACCOUNT,
         progress(queued=1000, failed=2, opened=5),
-        outlook(BucketLevel(30.0, Lines(30.0, 30.0, 30.0), (0.0,)), queued=1000, unread_bulk=7),
+        outlook(BucketLevel(30.0, Lines(30.0, 30.0, 30.0), (0.0,), ACCOUNT.plan), queued=1000, unread_bulk=7),
         [BatchView("b", progress(queued=3, failed=1, opened=1).states, NOW_S - 60)],
         [record(JobState.FAILED, message="no responders")],
     )
@@ -186,7 +186,8 @@ def test_an_account_in_trouble_says_so() -> None:
 
 def view_of(*, halt: Halt | None = None, crew: Crew | None = None, **states: int) -> AccountView:
     halted = halt is not None or (crew is not None and not crew.alive)
-    told = outlook(BucketLevel(37.0, Lines(37, 37, 37), (0.0,)), halted=halted, queued=states.get("queued", 0))
+    level = BucketLevel(37.0, Lines(37, 37, 37), (0.0,), ACCOUNT.plan)
+    told = outlook(level, halted=halted, queued=states.get("queued", 0))
     return AccountView(ACCOUNT, progress(**states), told, [], [], halt, crew)
 
 
@@ -232,7 +233,8 @@ def test_an_account_that_nobody_works_for_says_so() -> None:
 
 
 def test_counters_below_zero_are_shown_as_zero() -> None:
-    view = AccountView(ACCOUNT, progress(queued=-1), outlook(BucketLevel(0.0, Lines(0, 0, 0), (4.0,))), [], [])
+    level = BucketLevel(0.0, Lines(0, 0, 0), (4.0,), ACCOUNT.plan)
+    view = AccountView(ACCOUNT, progress(queued=-1), outlook(level), [], [])
     assert "queued 0 urgent + 0 bulk" in "\n".join(account_lines(view, NOW_S))
     assert view.drain_s == 0
 

@@ -23,11 +23,11 @@ BULK = JOB.model_copy(update={"lane": Lane.BULK})
 
 
 def explained(one: Record, rank: int | None = None, *, pause_s: float = 0.0, **changes: Any) -> Explanation:  # noqa: ANN401
-    level = BucketLevel(0.0, Lines(pause_s, pause_s, pause_s), (0.0,))
+    level = BucketLevel(0.0, Lines(pause_s, pause_s, pause_s), (0.0,), plan_of("1000/minute"))
     standing = changes.pop("standing", Standing(urgent=40, bulk=500, retrying=0, took_s=0.8))
     crew = Crew(changes.pop("beats", {"w1": 0.5}))
     at = datetime.fromtimestamp(NOW_S, UTC)
-    forecast = Forecast(plan_of("1000/minute"), level, standing, at, halted=not crew.alive)
+    forecast = Forecast(level, standing, at, halted=not crew.alive)
     return replace(Explanation(one, rank, forecast, crew, None, NOW_S), **changes)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from producers.forecast import CALLS_OF_A_RETRY, USUAL_S, Forecast
 from worker.jobs import JobState, Lane
-from worker.rate_limit import plan_of
+from worker.rate_limit import Plan, plan_of
 from worker.records import Progress, Standing
 from worker.slots import Lines
 from worker.token_bucket import BucketLevel
@@ -23,8 +23,10 @@ NOBODY: Final = Standing(urgent=0, bulk=0, retrying=0, took_s=None)
 EMPTY: Final = (0.0, 0.0)
 
 
-def forecast(standing: Standing = NOBODY, tokens: tuple[float, ...] = EMPTY, pause_s: float = 0.0) -> Forecast:
-    return Forecast(PLAN, BucketLevel(0.0, Lines(pause_s, pause_s, pause_s), tokens), standing, AT)
+def forecast(
+    standing: Standing = NOBODY, tokens: tuple[float, ...] = EMPTY, pause_s: float = 0.0, plan: Plan = PLAN
+) -> Forecast:
+    return Forecast(BucketLevel(0.0, Lines(pause_s, pause_s, pause_s), tokens, plan), standing, AT)
 
 
 def waits_s(forecast: Forecast, rank: int, lane: Lane = Lane.BULK) -> float:
@@ -55,7 +57,7 @@ def test_who_goes_first(lane: Lane, rank: int, urgent: int, bulk: int, in_front:
 
 def test_what_stands_ready_goes_at_once_and_the_rest_at_the_steady_pace() -> None:
     ready = MINUTE.limits[0].burst
-    told = replace(forecast(tokens=(float(ready),)), plan=MINUTE)
+    told = forecast(tokens=(float(ready),), plan=MINUTE)
     waits = [waits_s(told, rank) for rank in range(ready + 3)]
     assert waits[:ready] == [0.0] * ready
     assert waits[ready:] == pytest.approx([INTERVAL_S, 2 * INTERVAL_S, 3 * INTERVAL_S])
@@ -74,7 +76,7 @@ def test_the_narrowest_limit_decides_at_each_place() -> None:
 
 
 def test_a_pause_is_waited_for_and_fills_the_bucket() -> None:
-    told = replace(forecast(tokens=(0.0,), pause_s=30), plan=MINUTE)
+    told = forecast(tokens=(0.0,), pause_s=30, plan=MINUTE)
     assert waits_s(told, 0) == 30
     assert waits_s(told, MINUTE.limits[0].burst) == pytest.approx(30 + INTERVAL_S)
 

@@ -1,0 +1,103 @@
+"""What an account's bucket handed out: the worst second and minute of a day, and the last ten minutes. Values.
+
+Counted in token_bucket.lua, over every window and not only those of the clock. A slot that was given back is not in
+it, but may be in a worst that was told before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+HOURS: Final = 24
+HOUR_S: Final = 3600
+TEN_S: Final = 10
+TENS: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Most:
+    """The most calls within a window, and when it ended, in seconds since the epoch."""
+
+    calls: int = 0
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hour:
+    """One hour of the clock.
+
+    Args:
+        began_at: in seconds since the epoch.
+        calls: all that went out.
+        second: the most within any second that ended in it.
+        minute: the most within any minute that ended in it.
+    """
+
+    began_at: float
+    calls: int
+    second: Most
+    minute: Most
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The last day of an account.
+
+    Args:
+        hours: those in which something went out, the earliest first.
+        tens: calls in each ten seconds of the last ten minutes, the latest last.
+    """
+
+    hours: tuple[Hour, ...]
+    tens: tuple[int, ...]
+
+    @classmethod
+    def of(cls, kept: Mapping[str, str], hour: str | None, ten: str | None, now_s: float) -> History:
+        """The bucket's hash and its two current fields, read.
+
+        Args:
+            kept: KEYS[5] of token_bucket.lua.
+            hour: its field w.
+            ten: its field v.
+            now_s: the time of Redis, in seconds since the epoch.
+        """
+        texts = {int(name[1:]): text for name, text in kept.items() if name.startswith("h")}
+        if hour is not None:
+            number, _, text = hour.partition(" ")
+            texts[int(number)] = text
+        first = int(now_s) // HOUR_S - HOURS + 1
+        hours = tuple(_hour(number, text) for number, text in sorted(texts.items()) if number >= first)
+        in_tens = dict(_numbers(text) for name, text in kept.items() if name.startswith("m"))
+        if ten is not None:
+            in_tens.update([_numbers(ten)])
+        last = int(now_s) // TEN_S
+        return cls(hours, tuple(in_tens.get(number, 0) for number in range(last - TENS + 1, last + 1)))
+
+    @property
+    def second(self) -> Most:
+        """The most calls within any second."""
+        return max((hour.second for hour in self.hours), key=lambda most: most.calls, default=Most())
+
+    @property
+    def minute(self) -> Most:
+        """The most calls within any minute."""
+        return max((hour.minute for hour in self.hours), key=lambda most: most.calls, default=Most())
+
+    @property
+    def calls(self) -> int:
+        """All that went out."""
+        return sum(hour.calls for hour in self.hours)
+
+
+def _numbers(text: str) -> tuple[int, int]:
+    first, second = text.split()
+    return int(first), int(second)
+
+
+def _hour(number: int, text: str) -> Hour:
+    calls, second, second_at, minute, minute_at = (int(part) for part in text.split())
+    return Hour(number * HOUR_S, calls, Most(second, second_at), Most(minute, minute_at))

@@ -1,0 +1,99 @@
+"""Follows what people order: a thread of the worker that wakes who waits, opens the gate, and says by whom.
+
+The bucket itself obeys at once, since the orders are where it is decided whether a call may go out. But a job may be
+waiting in this process for a slot that comes sooner now, and the gate may believe in a pause that was lifted.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+from worker.errors import WarroomsError
+from worker.orders import NO_ORDERS
+from worker.token_bucket import ORDERS_KEY
+
+if TYPE_CHECKING:
+    from worker.bootstrap import AccountDesk, Runtime
+    from worker.orders import Order, Orders
+
+log = logging.getLogger(__name__)
+
+EVERY_S: Final = 0.25
+"""How often it asks whether something was ordered: one GET."""
+
+
+class Steering:
+    """The thread.
+
+    Args:
+        runtime: the worker's belongings; the thread ends when `runtime.stopping` is set.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._thread = threading.Thread(target=self._run, name="steering", daemon=True)
+        self._told: str | None = None
+        self._known: dict[str, Orders] = {}
+        self._next_end = -math.inf
+
+    def start(self) -> None:
+        """Starts following."""
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._runtime.stopping.wait(EVERY_S):
+            try:
+                self.look()
+            except WarroomsError as error:
+                log.warning("cannot see what was ordered: %s", error)
+            except Exception:
+                log.exception("cannot see what was ordered")
+
+    def look(self, now_s: float | None = None) -> None:
+        """Asks whether something was ordered, or has ended by itself, and follows it."""
+        store = self._runtime.store
+        told = store.held(lambda: store.client.get(ORDERS_KEY))
+        now_s = time.time() if now_s is None else now_s
+        if told == self._told and now_s < self._next_end:
+            return
+        for name, desk in self._runtime.desks.items():
+            self._follow(name, desk)
+        self._told = told if told is None else str(told)
+        ends = [end for orders in self._known.values() if (end := orders.next_end) is not None]
+        # Redis and this machine may not agree on the time: what ends is asked for until it has ended.
+        self._next_end = min(ends, default=math.inf)
+
+    def _follow(self, name: str, desk: AccountDesk) -> None:
+        level = desk.bucket.peek()
+        before = self._known.get(name, NO_ORDERS)
+        self._known[name] = level.orders
+        if level.orders == before:
+            return
+        self._runtime.gate.learn(name, level.lines)
+        desk.nap.wake()
+        for line in said(name, before, level.orders, str(level.plan)):
+            log.warning("%s", line)
+
+
+def said(account: str, before: Orders, now: Orders, plan: str) -> list[str]:
+    """What changed, for the log."""
+    lines = []
+    if now.hold != before.hold:
+        lines.append(
+            f"account {account} is paused{_by(now.hold)}" if now.hold else f"account {account} is called again"
+        )
+    if (now.rates, now.set) != (before.rates, before.set):
+        whose = _by(now.set) if now.set else ", as configured"
+        lines.append(f"the limits of account {account} are {plan}{whose}")
+    return lines
+
+
+def _by(order: Order) -> str:
+    until = (
+        "" if order.until is None else f" until {time.strftime('%Y-%m-%d %H:%M:%S %z', time.localtime(order.until))}"
+    )
+    return f"{until}, ordered by {order.by}"
