@@ -16,7 +16,6 @@ from producers.cli.exits import Exit, Stopped
 from producers.cli.integrations import Reasons, lookup
 from producers.cli.interrupts import as_interrupts, exit_of
 from producers.cli.ticker import Ticker
-from producers.console import iso
 from producers.desk import Desk, halts_of
 from producers.incident_list import IncidentList
 from producers.paced import Paced
@@ -115,8 +114,10 @@ def _place(run: _Run) -> Bookmark:
     found = run.bookmarks.find(request.batch) if request.batch else None
     if found is not None and found.asked == fresh.asked:
         outcome.resumed = found.read
-        span = f"what started from {iso(found.start)} to {iso(found.end)}"
-        _say(run, f"going on behind {console.many(found.read, 'incident')} that were read before, in {span}")
+        start, end = (console.local(at_s).isoformat(sep=" ") for at_s in (found.start, found.end))
+        _say(
+            run, f"going on behind {console.many(found.read, 'incident')} that were read before, from {start} to {end}"
+        )
         return found
     if found is not None and found.read:
         raise BadInput(

@@ -48,7 +48,7 @@ class Request:
             since=self.since,
             until=self.until,
             severity=names("--severity", self.severity, SEVERITIES),
-            progress=names("--progress", self.progress or OPEN, PROGRESS),
+            progress=names("--progress", OPEN if self.progress is None else self.progress, PROGRESS),
             channel_ids=numbers("--channel", self.channel),
             integration_id=integration_id,
             without_room=self.without_room,

@@ -221,7 +221,7 @@ def test_an_interrupted_one_goes_on_with_its_batch(
     assert "was begun with other options" in other.stderr
     rest = run(*options, "1d")
     assert rest.returncode == 0
-    assert f"going on behind {place.read} incidents that were read before, in what started from 2" in rest.stderr
+    assert f"going on behind {place.read} incidents that were read before, from 2" in rest.stderr
     assert f"{250 - place.read} incidents to read by the API's count" in rest.stderr
     assert queued(ledger) == 250
     assert calls(api)[LOOK] - looked == 250 - place.read, "no incident is asked for twice"
@@ -278,6 +278,18 @@ def test_a_signal_while_it_follows_says_where_to_look_again(
     assert not _begun(store)
 
 
+def test_a_signal_before_anything_was_read_says_so(api: Sandbox, env: dict[str, str]) -> None:
+    api.add_fault({"kind": "hang", "endpoints": ASK})
+    command = [WARROOMS, "backlog", "--since", "1d"]
+    unset = env | {"FLASHDUTY_INTEGRATION_ID": ""}
+    with subprocess.Popen(command, env=unset, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as it:
+        while not calls(api):
+            assert it.poll() is None
+        it.send_signal(signal.SIGTERM)
+        out, err = it.communicate(timeout=20)
+    assert (it.returncode, out, err) == (143, "", "warrooms: stopped; nothing was queued\n")
+
+
 def test_of_which_nothing_was_read_may_be_begun_anew_with_other_options(run: Run, api: Sandbox, ledger: Ledger) -> None:
     seed(api, 1)
     api.add_fault({"kind": "error", "code": "InvalidParameter", "calls": 1})
@@ -307,6 +319,10 @@ def test_without_an_app_key_it_says_that_it_needs_one(run: Run, env: dict[str, s
         (("--since", "1h", "--channel", "12,x"), "--channel is a list of whole numbers like 12,13, got 'x'"),
         (("--since", "1h", "--account", "nobody"), "--account 'nobody' is not known"),
         (("--since", "1h", "--batch", "a b"), "--batch must be 1 to 100 letters"),
+        (("--since", "2099-01-01"), "--since '2099-01-01' must lie before now"),
+        (("--since", "1h", "--severity", ""), "--severity is empty: name something, or leave it out"),
+        (("--since", "1h", "--progress", ","), "--progress is empty: "),
+        (("--since", "1h", "--channel", " "), "--channel is empty: "),
         ((), "missing option '--since'"),
     ],
 )
