@@ -153,6 +153,19 @@ def test_schema_worker_and_producers_know_the_same_arguments() -> None:
         ({"incident_id": INCIDENT}, {"default": None}, "integration_id: is missing"),
         ({"incident_id": INCIDENT, "integration_id": None}, {"default": None}, "integration_id: is missing"),
         ({"incident_id": INCIDENT, "lane": "bulk"}, {"default": 1}, "lane: is not a field of a job; write urgent=true"),
+        ({"colour": 1}, {"default": 1}, "colour: is not a field of a job; incident_id: is missing"),
+        ({"incident_id": INCIDENT, "\ud800": 1}, {"default": 1}, r"'\ud800': is not a field of a job"),
+        ({"incident_id": INCIDENT, "a\nb\x1b": 1}, {"default": 1}, r"'a\nb\x1b': is not a field of a job"),
+        (
+            {"incident_id": INCIDENT, "batch": "\ud800"},
+            {"default": 1},
+            "batch: must be text without broken characters",
+        ),
+        (
+            {"incident_id": INCIDENT, **dict.fromkeys(("v" * 99, "w", "x", "y", "z"))},
+            {"default": 1},
+            f"{'v' * 40}: is not a field of a job; w: is not a field of a job; x: is not a field of a job; and 2 more",
+        ),
     ],
 )  # fmt: skip
 def test_what_only_a_worker_knows(arguments: dict[str, Any], accounts: dict[str, int | None], sentence: str) -> None:
