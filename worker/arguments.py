@@ -30,14 +30,16 @@ def job_of(arguments: Mapping[str, object], integration_ids: Mapping[str, int | 
 
     Args:
         arguments: as they came.
-        integration_ids: the default IM integration of each of this worker's accounts; None if it has none.
+        integration_ids: the default IM integration of each of this worker's accounts; None if it has none. It is asked
+            only for an account whose job needs it, and may raise.
 
     Raises:
         InvalidJob: says each argument that is wrong, and how.
     """
     strange = _strange(arguments)
     try:
-        job = _job({name: value for name, value in arguments.items() if name in NAMES}, integration_ids)
+        known = {name: value for name, value in arguments.items() if name in NAMES}
+        job = _job(known, dict.fromkeys(integration_ids, 1) if strange else integration_ids)
     except InvalidJob as error:
         strange.append(str(error))
     else:
@@ -55,10 +57,12 @@ def _job(known: Mapping[str, object], integration_ids: Mapping[str, int | None])
     urgent = fields.pop("urgent", False)
     if not isinstance(urgent, bool):
         raise InvalidJob("urgent: must be true or false")
+    fields |= {"account": account, "lane": Lane.URGENT if urgent else Lane.BULK}
+    if "integration_id" in fields:
+        return WarRoomJob.of(**fields)
+    WarRoomJob.of(**fields, integration_id=1)  # what is no job anyway is refused before its integration is looked up
     default = integration_ids[account]
-    if "integration_id" not in fields and default is not None:
-        fields["integration_id"] = default
-    return WarRoomJob.of(**{**fields, "account": account, "lane": Lane.URGENT if urgent else Lane.BULK})
+    return WarRoomJob.of(**fields, **({} if default is None else {"integration_id": default}))
 
 
 def _strange(arguments: Mapping[str, object]) -> list[str]:

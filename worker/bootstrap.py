@@ -13,6 +13,7 @@ from worker.errors import SettingsError
 from worker.flashduty import Flashduty
 from worker.flashduty.app_key import AppKey
 from worker.gate import GATE, Gate
+from worker.im_integration import Memory, UsualIntegration
 from worker.ledger import Ledger
 from worker.messages import queues_of
 from worker.open_war_room import OpenWarRoom
@@ -43,6 +44,7 @@ class AccountDesk:
     bucket: TokenBucket
     api: Flashduty
     open_war_room: OpenWarRoom
+    usual: UsualIntegration
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,8 @@ def _desk(
         sleep=stopping.wait,
         learn=lambda lines: gate.learn(account.name, lines),
     )
-    return AccountDesk(account, ledger, bucket, api, OpenWarRoom(ledger, slots, api, worker=worker))
+    usual = UsualIntegration(account.integration_id, Memory(store, account.name), slots, api)
+    return AccountDesk(account, ledger, bucket, api, OpenWarRoom(ledger, slots, api, worker=worker), usual)
 
 
 def _hold_until(stopping: threading.Event) -> Hold:

@@ -215,12 +215,9 @@ def answers(
 
 
 def job_schema(accounts: Mapping[str, Account]) -> dict[str, Any]:
-    """The JSON Schema of a job, as this installation takes it: its accounts, and what has a default."""
+    """The JSON Schema of a job, as this installation takes it: its accounts."""
     schema = WarRoomFields.model_json_schema()
     schema["properties"]["account"] = {"enum": [*sorted(accounts), None], "description": "which Flashduty account"}
-    if any(account.integration_id is None for account in accounts.values()):
-        schema["required"] = ["incident_id", "integration_id"]
-        schema["properties"]["integration_id"] = {"type": "integer", "minimum": 1, "maximum": INT64_MAX}
     if len(accounts) > 1 and "default" not in accounts:
         schema["required"] = [*schema["required"], "account"]
         schema["properties"]["account"] = {"enum": sorted(accounts)}
