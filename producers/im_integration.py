@@ -105,7 +105,8 @@ class Lookup(Mapping[str, int]):
         with self._lock:
             known = self._known.get(account)
             if known is None or known.until_s <= self._clock():
-                known = self._known[account] = self._find(self._accounts[account])
+                before = None if known is None else known.found
+                known = self._known[account] = self._find(self._accounts[account], before)
         if isinstance(known.found, int):
             self.reasons.pop(account, None)
             return known.found
@@ -118,18 +119,23 @@ class Lookup(Mapping[str, int]):
     def __len__(self) -> int:
         return len(list(iter(self)))
 
-    def _find(self, account: Account) -> _Answer:
+    def _find(self, account: Account, before: int | str | None) -> _Answer:
+        """What Redis or the API says; where neither can tell, what was found before."""
         memory = self._memory(account.name)
         remembered = memory.recall()
         if isinstance(remembered, int):
             return self._answer(account, remembered, FOUND_S)
         paced = self._paced(account)
+        if paced is None and remembered is None and isinstance(before, int):
+            return _Answer(before, self._clock() + UNKNOWN_S)
         if paced is None:
             unknown = "its only IM integration is found by a worker that runs, or with its app key here"
             return self._answer(account, remembered or unknown, UNKNOWN_S)
         try:
             listed = paced.ask(paced.api.integrations)
         except FlashdutyError as error:
+            if isinstance(before, int):
+                return _Answer(before, self._clock() + NONE_S)
             return self._answer(account, f"could not ask for its IM integration: {error}", NONE_S)
         finally:
             paced.close()

@@ -80,6 +80,8 @@ def test_where_there_are_several_the_refusal_says_which(house: House) -> None:
         for one in refused
     )
     assert house.rooms() == []
+    for told in (house.log(), str(_memory(house).recall())):
+        assert "secret-" not in told, "the API's answer holds a push key and settings"
     named = house.job()
     house.stack.redis.lpush(
         "warrooms.default", _by_hand({"incident_id": named.incident_id, "integration_id": INTEGRATION_ID})

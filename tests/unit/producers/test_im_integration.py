@@ -125,3 +125,15 @@ def test_what_was_found_is_looked_up_again_after_some_minutes() -> None:
     assert found.get("a") == 7
     here.now_s = FOUND_S
     assert (found.get("a"), here.asked) == (8, 1)
+
+
+def test_what_was_found_before_counts_where_nobody_can_tell() -> None:
+    here = Desk(remembered=7)
+    found = here.lookup()
+    assert found.get("a") == 7
+    here.remembered, here.lists, here.now_s = None, OutcomeUnknown("cut", code="Timeout"), FOUND_S
+    assert (found.get("a"), here.asked) == (7, 1)
+    here.key, here.now_s = False, 2 * FOUND_S
+    assert (found.get("a"), here.said) == (7, [])
+    here.remembered, here.now_s = "2 have war rooms enabled", 3 * FOUND_S
+    assert found.get("a") is None
