@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import logging
 import secrets
 import threading
@@ -59,6 +60,13 @@ class Runtime:
     desks: Mapping[str, AccountDesk]
     gate: Gate
     stopping: threading.Event
+
+    def stop(self) -> None:
+        """Tells every thread to stop. For signal handlers, also a second one in the middle of the first.
+
+        Both run in the main thread, and an event's lock is taken once: the second would wait for ever for the first.
+        """
+        _thread.start_new_thread(self.stopping.set, ())
 
     def close(self) -> None:
         """Closes every connection, but those on which an answer is still awaited (a second signal ends us sooner)."""

@@ -193,7 +193,7 @@ def _consumes(sender: Any = None, **_: object) -> None:  # noqa: ANN401
 @signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]
 def _stop(**_: object) -> None:
     if _runtime is not None:
-        _runtime.stopping.set()
+        _runtime.stop()
 
 
 @signals.worker_shutdown.connect  # type: ignore[untyped-decorator]
