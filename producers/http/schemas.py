@@ -50,7 +50,8 @@ class WarRoomFields(BaseModel):
 
     incident_id: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{24}$", description="24 hexadecimal digits")]
     integration_id: Annotated[
-        int | None, Field(gt=0, le=INT64_MAX, description="the IM integration; the account's default without it")
+        int | None,
+        Field(gt=0, le=INT64_MAX, description="the IM integration; the account's default, or its only one, without it"),
     ] = None
     member_ids: Annotated[
         list[Annotated[int, Field(gt=0, le=INT64_MAX)]] | None, Field(description="people to add")
