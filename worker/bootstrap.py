@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import logging
 import secrets
 import threading
@@ -13,6 +14,7 @@ from worker.errors import SettingsError
 from worker.flashduty import Flashduty
 from worker.flashduty.app_key import AppKey
 from worker.gate import GATE, Gate
+from worker.im_integration import Memory, UsualIntegration
 from worker.ledger import Ledger
 from worker.messages import queues_of
 from worker.open_war_room import OpenWarRoom
@@ -43,6 +45,7 @@ class AccountDesk:
     bucket: TokenBucket
     api: Flashduty
     open_war_room: OpenWarRoom
+    usual: UsualIntegration
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,13 @@ class Runtime:
     desks: Mapping[str, AccountDesk]
     gate: Gate
     stopping: threading.Event
+
+    def stop(self) -> None:
+        """Tells every thread to stop. For signal handlers, also a second one in the middle of the first.
+
+        Both run in the main thread, and an event's lock is taken once: the second would wait for ever for the first.
+        """
+        _thread.start_new_thread(self.stopping.set, ())
 
     def close(self) -> None:
         """Closes every connection, but those on which an answer is still awaited (a second signal ends us sooner)."""
@@ -107,7 +117,8 @@ def _desk(
         sleep=stopping.wait,
         learn=lambda lines: gate.learn(account.name, lines),
     )
-    return AccountDesk(account, ledger, bucket, api, OpenWarRoom(ledger, slots, api, worker=worker))
+    usual = UsualIntegration(account.integration_id, Memory(store, account.name), slots, api)
+    return AccountDesk(account, ledger, bucket, api, OpenWarRoom(ledger, slots, api, worker=worker), usual)
 
 
 def _hold_until(stopping: threading.Event) -> Hold:
