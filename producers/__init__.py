@@ -34,8 +34,8 @@ def enqueue(job: WarRoomJob | None = None, /, **fields: object) -> Receipt:
 
     Args:
         job: the job; or
-        **fields: incident_id, integration_id (the account's default if absent), member_ids, add_observers, account,
-            batch, urgent.
+        **fields: incident_id, integration_id (the account's default if absent, or its only one), member_ids,
+            add_observers, account, batch, urgent.
 
     Raises:
         InvalidJob: says each field that is wrong.
@@ -43,9 +43,9 @@ def enqueue(job: WarRoomJob | None = None, /, **fields: object) -> Receipt:
     """
     queue = _queue()
     if job is None:
-        from producers.parsing import Defaults, parse_job  # noqa: PLC0415
+        from producers.parsing import parse_job  # noqa: PLC0415
 
-        job = parse_job(fields, Defaults.of(queue.accounts))
+        job = parse_job(fields, queue.defaults)
     return queue.enqueue(job)
 
 

@@ -48,6 +48,7 @@ class Bookmark:
         read: incidents that were read.
         window_read: those of them that lie in this window.
         has_room: those that were left out because they have a room.
+        seen: the incidents of that page that were read, by id: their places may have changed when it is read again.
     """
 
     asked: Asked
@@ -58,6 +59,7 @@ class Bookmark:
     read: int = 0
     window_read: int = 0
     has_room: int = 0
+    seen: tuple[str, ...] = field(default=(), repr=False)
 
 
 class Bookmarks:
@@ -94,4 +96,5 @@ class Bookmarks:
 def _bookmark(kept: dict[str, Any]) -> Bookmark:
     asked = kept.pop("asked")
     asked |= {name: tuple(asked[name]) for name in ("severity", "progress", "channel_ids")}
-    return Bookmark(asked=Asked(**asked), **kept)
+    seen = tuple(kept.pop("seen", ()))
+    return Bookmark(asked=Asked(**asked), seen=seen, **kept)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 import unicodedata
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -118,28 +117,6 @@ def answer_json_with_list(
     behind = json.dumps(rest())[1:]
     sys.stdout.write(f"]{', ' if behind != '}' else ''}{behind}\n")
     sys.stdout.flush()
-
-
-class Ticker:
-    """On a terminal, one line on stderr that is written over, once something takes longer than a moment."""
-
-    def __init__(self) -> None:
-        self._live = sys.stderr.isatty()
-        self._next_s = time.monotonic() + 1
-        self._shown = False
-
-    def show(self, text: Callable[[], str]) -> None:
-        """Shows it if it is time."""
-        if self._live and time.monotonic() >= self._next_s:
-            sys.stderr.write(f"\r\x1b[K{clean(text())} ")
-            sys.stderr.flush()
-            self._next_s, self._shown = time.monotonic() + 0.2, True
-
-    def close(self) -> None:
-        """Takes the line away."""
-        if self._shown:
-            sys.stderr.write("\r\x1b[K")
-            self._shown = False
 
 
 def terminal(stream: TextIO) -> Console:

@@ -50,6 +50,7 @@ class Defaults:
         known_accounts: the accounts that exist; None means that nobody checks.
         lane: the lane of a record without `urgent`.
         batch: the batch of a record that names none.
+        why_none: why an account has no integration, by account; read when `integration_ids` has none.
     """
 
     account: str = "default"
@@ -57,6 +58,7 @@ class Defaults:
     known_accounts: frozenset[str] | None = None
     lane: Lane = Lane.BULK
     batch: str | None = None
+    why_none: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, accounts: Mapping[str, HasIntegration]) -> Self:
@@ -174,6 +176,8 @@ def _settle_account(given: dict[str, object], problems: list[Problem], defaults:
                 f"integration_id is missing and account {shown(account)} has no default; "
                 "set FLASHDUTY_INTEGRATION_ID or give --integration"
             )
+            why = defaults.why_none.get(account)
+            sentence += f"; {why}" if why else ""
             problems.append(("integration_id", sentence))
         given["integration_id"] = 1 if default is None else default
 

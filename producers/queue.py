@@ -10,12 +10,15 @@ import re
 import secrets
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from producers.desk import Desk
+from producers.im_integration import Lookup
 from producers.outlook import outlook
+from producers.parsing import Defaults
 from producers.receipt import Receipt, Status, Tally
 from worker.errors import InvalidJob, QueueUnavailable
 from worker.jobs import BATCH_PATTERN, JobState, WarRoomJob
@@ -65,6 +68,9 @@ class JobQueue:
             )
             for name, account in settings.accounts().items()
         }
+        own = Defaults.of(self.accounts)
+        usual = Lookup.of(settings, own.integration_ids, self.accounts, self.store, self.bucket)
+        self._defaults = replace(own, integration_ids=usual, why_none=usual.reasons)
 
     def enqueue(self, job: WarRoomJob) -> Receipt:
         """Queues one job; does not wait until it is on Redis' disk, as `enqueue_many` does.
@@ -154,6 +160,14 @@ class JobQueue:
     def accounts(self) -> Mapping[str, Account]:
         """The configured accounts by name."""
         return {name: desk.account for name, desk in self._desks.items()}
+
+    @property
+    def defaults(self) -> Defaults:
+        """What a job gets that does not say otherwise; an integration that nobody has set is looked up when needed.
+
+        Looking up asks Redis, and with an app key here perhaps the API; without Redis it raises QueueUnavailable.
+        """
+        return self._defaults
 
     def close(self) -> None:
         """Closes every connection."""

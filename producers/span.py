@@ -31,15 +31,16 @@ class Span:
 
     @classmethod
     def of(cls, since: str, until: str | None, now_s: float) -> Span:
-        """The span that a person means.
+        """The span that a person means. It ends now at the latest: what has not started is on no list.
 
         Raises:
             SettingsError: one of the two is no time, or nothing lies between them.
         """
         start = math.floor(moment_s("--since", since, now_s))
-        end = math.ceil(now_s if until is None else moment_s("--until", until, now_s))
+        now = math.ceil(now_s)
+        end = now if until is None else min(now, math.ceil(moment_s("--until", until, now_s)))
         if start >= end:
-            what = "now" if until is None else f"--until {shown(until)}"
+            what = "now" if end == now else f"--until {shown(str(until))}"
             raise SettingsError(f"--since {shown(since)} must lie before {what}")
         return cls(start, end)
 

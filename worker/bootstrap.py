@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import logging
 import secrets
 import threading
@@ -13,6 +14,7 @@ from worker.errors import SettingsError
 from worker.flashduty import Flashduty
 from worker.flashduty.app_key import AppKey
 from worker.gate import GATE, Gate
+from worker.im_integration import Memory, UsualIntegration
 from worker.ledger import Ledger
 from worker.messages import queues_of
 from worker.nap import Nap
@@ -45,6 +47,7 @@ class AccountDesk:
     api: Flashduty
     open_war_room: OpenWarRoom
     nap: Nap
+    usual: UsualIntegration
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,13 @@ class Runtime:
     desks: Mapping[str, AccountDesk]
     gate: Gate
     stopping: threading.Event
+
+    def stop(self) -> None:
+        """Tells every thread to stop. For signal handlers, also a second one in the middle of the first.
+
+        Both run in the main thread, and an event's lock is taken once: the second would wait for ever for the first.
+        """
+        _thread.start_new_thread(self.stopping.set, ())
 
     def close(self) -> None:
         """Closes every connection, but those on which an answer is still awaited (a second signal ends us sooner)."""
@@ -110,7 +120,9 @@ def _desk(
         sleep=nap,
         learn=lambda lines: gate.learn(account.name, lines),
     )
-    return AccountDesk(account, ledger, bucket, api, OpenWarRoom(ledger, slots, api, worker=worker), nap)
+    usual = UsualIntegration(account.integration_id, Memory(store, account.name), slots, api)
+    open_war_room = OpenWarRoom(ledger, slots, api, worker=worker)
+    return AccountDesk(account, ledger, bucket, api, open_war_room, nap, usual)
 
 
 def _hold_until(stopping: threading.Event) -> Hold:

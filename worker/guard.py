@@ -9,12 +9,14 @@ as far as the task, so that Flower shows it.
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import redis
 from celery.exceptions import InvalidTaskError
 from celery.worker.request import Request
 
+from worker.due import times_of
 from worker.gate import GATE
 
 if TYPE_CHECKING:
@@ -30,11 +32,13 @@ HEADERS: Final = frozenset(
 )
 """What a message's headers may say; all of them are texts. Time limits, retries and groups are not our trade."""
 
+TIMES: Final = frozenset({"eta", "expires"})
+
 LONGEST_ID: Final = 200
 
 
 class Checked(Request):  # type: ignore[misc]
-    """A message of our task with the three parts that it should have, and nothing that makes a worker do more."""
+    """A message of our task with the parts that it should have, and nothing that makes a worker do more."""
 
     def __init__(
         self,
@@ -50,8 +54,20 @@ class Checked(Request):  # type: ignore[misc]
         task_id = texts.get("id", "")
         if not 0 < len(task_id) <= LONGEST_ID:
             raise InvalidTaskError(f"the header 'id' must be a text of 1 to {LONGEST_ID} characters")
+        delivery = message.delivery_info or {}
+        if not isinstance(delivery.get("routing_key"), str):
+            raise InvalidTaskError("the property 'delivery_info' must have a 'routing_key', the queue's name, a text")
+        texts = {name: value for name, value in texts.items() if name not in TIMES} | _times(said)
         kwargs = _keyword_arguments(body if decoded else message.payload)
         super().__init__(message, body=([], kwargs, {}), headers=texts, decoded=True, **options)
+
+
+def _times(headers: Mapping[str, Any]) -> dict[str, str]:
+    try:
+        return times_of(headers, datetime.now(UTC))
+    except ValueError as error:
+        problem = str(error)
+    raise InvalidTaskError(problem)
 
 
 def _keyword_arguments(payload: object) -> dict[str, Any]:
@@ -120,7 +136,15 @@ def _without_junk(channel: Any, read: Any, refuse: Refuse) -> Any:  # noqa: ANN4
         last = _newest(channel)
         try:
             read()
-        except (ValueError, TypeError, LookupError, AttributeError, RecursionError, redis.DataError) as error:
+        except (
+            ValueError,
+            TypeError,
+            LookupError,
+            AttributeError,
+            ArithmeticError,
+            RecursionError,
+            redis.DataError,
+        ) as error:
             queue = GATE.dropped()
             if _newest(channel) != last:  # it got as far as a delivery: it would come back, and hold a thread's place
                 channel.basic_reject(_newest(channel), requeue=False)

@@ -188,6 +188,7 @@ _PLAIN: Final = {
     "int_type": "must be a whole number",
     "bool_type": "must be true or false",
     "string_type": "must be text",
+    "string_unicode": "must be text without broken characters",
     "tuple_type": "must be a list of whole numbers",
 }
 

@@ -6,7 +6,7 @@ import logging
 import math
 import sys
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TextIO
 
 import structlog
 
@@ -47,6 +47,13 @@ class Seldom(logging.Filter):
         return due
 
 
+class _Whole(logging.StreamHandler[TextIO]):
+    """Writes every line, with broken characters (half a surrogate pair, from a message's JSON) escaped."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return super().format(record).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def configure(log_format: LogFormat, level: int | str | None = None) -> None:
     """Sets the process's logging up, once, on standard error.
 
@@ -55,7 +62,7 @@ def configure(log_format: LogFormat, level: int | str | None = None) -> None:
         level: the root level; INFO unless given.
     """
     as_json = log_format is LogFormat.JSON or (log_format is LogFormat.AUTO and not sys.stderr.isatty())
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Whole(sys.stderr)
     handler.setFormatter(_formatter(as_json=as_json))
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -7,7 +7,7 @@ Those of the web process are in producers/http/settings.py.
 | REDIS_URL | redis://localhost:6379/0 | the Redis that everyone shares; a database of its own |
 | FLASHDUTY_APP_KEY, FLASHDUTY_APP_KEY_FILE | - | the app key of the account `default`, or a file that holds it |
 | FLASHDUTY_BASE_URL | https://api.flashcat.cloud | where the API is |
-| FLASHDUTY_INTEGRATION_ID | - | the IM integration used when a job names none |
+| FLASHDUTY_INTEGRATION_ID | - | the IM integration used when a job names none; without it the only one there is |
 | WARROOMS_RATES | 50/second;1000/minute | the account's limits, all of them enforced at once |
 | WARROOMS_SPREAD_S | 0.25 | D: the largest spread of (arrival at the API - slot) that is covered, in seconds |
 | WARROOMS_ACCOUNTS_FILE | - | TOML with several accounts; see `_AccountEntry` |

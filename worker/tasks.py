@@ -13,13 +13,15 @@ from celery.exceptions import Reject
 from worker import bootstrap, guard, logs, transport
 from worker.arguments import job_of, preview
 from worker.celery_app import app, declare_queues
-from worker.errors import InvalidJob, QueueUnavailable, SettingsError
+from worker.errors import FlashdutyError, InvalidJob, NoMoreSlots, QueueUnavailable, SettingsError
 from worker.heartbeat import Heartbeat
+from worker.im_integration import Usual
 from worker.messages import TASK, shown
 from worker.open_war_room import Outcome, Report
 from worker.recovery import Recovery
 from worker.redis_store import RedisStore
 from worker.refusals import LONGEST, Refusal, Refusals
+from worker.renewal import Renewal
 from worker.settings import Settings
 from worker.steering import Steering
 
@@ -54,12 +56,13 @@ def open_war_room(self: Any, **fields: Any) -> str:  # noqa: ANN401
     asked = _once(lambda: here.gate.asked(queue))
     began = time.monotonic()
     try:
-        job = job_of(fields, {name: desk.account.integration_id for name, desk in here.desks.items()})
+        job = job_of(fields, Usual({name: desk.usual for name, desk in here.desks.items()}))
         report = here.desks[job.account].open_war_room(job, asked, lambda taken: _show(self.request.id, job, taken))
     except InvalidJob as error:
         _refuse(queue, str(error), self.request.id, preview(fields))
         raise  # for Celery's events; `throws` spares the log its traceback
-    except QueueUnavailable as error:  # only a worker that must stop gives up holding
+    except (QueueUnavailable, FlashdutyError, NoMoreSlots) as error:
+        # Redis is away and this worker must stop; or its integration cannot be looked up now: the slots slow that down.
         log.warning("left in its queue", task_id=self.request.id, error=str(error))
         raise Reject(requeue=True) from None
     finally:
@@ -180,6 +183,7 @@ def _start(sender: Any = None, **_: object) -> None:  # noqa: ANN401
     _heartbeat.start()
     Recovery(runtime()).start()
     Steering(runtime()).start()
+    Renewal(runtime()).start()
 
 
 @signals.worker_ready.connect  # type: ignore[untyped-decorator]
@@ -191,7 +195,7 @@ def _consumes(sender: Any = None, **_: object) -> None:  # noqa: ANN401
 @signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]
 def _stop(**_: object) -> None:
     if _runtime is not None:
-        _runtime.stopping.set()
+        _runtime.stop()
 
 
 @signals.worker_shutdown.connect  # type: ignore[untyped-decorator]

@@ -22,7 +22,10 @@ def account(one: Account) -> Finding:
     keep = f"{one.plan}, of which we keep {per_minute(one.plan.rate_per_s)}"
     if one.integration_id is not None:
         return ok(f"account {one.name}", f"{keep}; integration {one.integration_id} unless a job names another")
-    return note(f"account {one.name}", f"{keep}; no default integration: each job must name its own")
+    return note(
+        f"account {one.name}",
+        f"{keep}; no default integration is set: a job that names none gets the only one there is, or is refused",
+    )
 
 
 @dataclass(frozen=True, slots=True)

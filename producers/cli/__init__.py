@@ -79,7 +79,7 @@ def _translated(error: Exception) -> tuple[str, Exit]:
         case StillWaiting():
             code = Exit.JOBS_FAILED
         case Stopped():
-            code = Exit.INTERRUPTED
+            code = error.exit
         case WarroomsError():
             code = Exit.BAD_INPUT
         case ModuleNotFoundError():

@@ -1,66 +1,35 @@
-"""`warrooms backlog`: the incidents that Flashduty lists into the queue, page by page, and one summary at the end."""
+"""`warrooms backlog`: the incidents that Flashduty lists into the queue, piece by piece, and one summary at the end."""
 
 from __future__ import annotations
 
-import shlex
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from producers import console
 from producers.bad_input import BadInput
-from producers.bookmark import Asked, Bookmark, Bookmarks
+from producers.bookmark import Bookmark, Bookmarks
 from producers.cli.backlog_text import Estimate, Outcome
 from producers.cli.desks import check_batch, defaults
 from producers.cli.exits import Exit, Stopped
-from producers.cli.filters import PROGRESS, SEVERITIES, names, numbers
 from producers.cli.integrations import Reasons, lookup
-from producers.cli.views import account_option
+from producers.cli.interrupts import as_interrupts, exit_of
+from producers.cli.ticker import Ticker
 from producers.desk import Desk, halts_of
 from producers.incident_list import IncidentList
 from producers.paced import Paced
 from producers.queue import JobQueue, new_batch_name
+from producers.receipt import Status
 from producers.span import Span
 from worker.errors import FlashdutyError, QueueUnavailable, RequestRefused
 from worker.jobs import Lane
 from worker.settings import Settings
 
 if TYPE_CHECKING:
+    from producers.cli.backlog_request import Request
+    from producers.incident_list import Piece
     from worker.settings import Account
-
-OPEN: Final = "Triggered,Processing"
-"""The progress of incidents that can have a room: closed ones are refused one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What the person asked for; the options of the command."""
-
-    since: str
-    until: str | None = None
-    severity: str | None = None
-    progress: str | None = None
-    channel: str | None = None
-    account: str | None = None
-    integration: int | None = None
-    without_room: bool = False
-    urgent: bool = False
-    batch: str | None = None
-    dry_run: bool = False
-    wait: bool = False
-    json: bool = False
-
-    def command(self, batch: str) -> str:
-        """The command that goes on with a batch."""
-        options = (
-            ("--since", self.since), ("--until", self.until), ("--severity", self.severity),
-            ("--progress", self.progress), ("--channel", self.channel), ("--integration", self.integration),
-        )  # fmt: skip
-        flags = (("--without-room", self.without_room), ("--urgent", self.urgent), ("--wait", self.wait))
-        words = [word for name, value in options if value is not None for word in (name, str(value))]
-        words += [name for name, is_set in flags if is_set]
-        return f"warrooms backlog {shlex.join(words)}{account_option(self.account)} --batch {batch}"
 
 
 @dataclass(slots=True)
@@ -71,14 +40,14 @@ class _Run:
     account: Account
     queue: JobQueue
     paced: Paced
-    asked: Asked
-    span: Span
+    bookmarks: Bookmarks
+    place: Bookmark
     outcome: Outcome
 
     def incidents(self) -> IncidentList:
         """Where the jobs come from. A dry run looks for no rooms: that would cost most of what the real one does."""
-        lane = Lane.URGENT if self.request.urgent else Lane.BULK
-        return IncidentList(self.paced, self.asked, self.account.name, lane, look=not self.request.dry_run)
+        request = self.request
+        return IncidentList(self.paced, self.place.asked, self.account.name, request.lane, look=not request.dry_run)
 
 
 def backlog(request: Request) -> Exit:
@@ -88,43 +57,41 @@ def backlog(request: Request) -> Exit:
         BadInput: an option is wrong, or no integration can be found.
         SettingsError: a setting is wrong, or there is no app key here.
         QueueUnavailable: Redis does not answer.
-        FlashdutyError: the API does not answer the first question.
+        Stopped: Ctrl-C, SIGTERM or SIGHUP before anything was read.
     """
     check_batch(request.batch)
     span = Span.of(request.since, request.until, time.time())
-    filters = _filters(request)
+    request.asked()
     settings = Settings.load()
+    with as_interrupts():
+        with ExitStack() as closes:
+            try:
+                run = _begin(request, span, settings, closes)
+            except KeyboardInterrupt as asked:
+                raise Stopped("stopped; nothing was queued", exit_of(asked)) from None
+            _read(run)
+        _follow(run)
+    return _report(run)
+
+
+def _begin(request: Request, span: Span, settings: Settings, closes: ExitStack) -> _Run:
     accounts = settings.accounts()
     usual = defaults(accounts, request.account, request.integration, Lane.BULK)
     if usual.account not in accounts:
         raise BadInput(f"there are several accounts; name one with --account: {', '.join(accounts)}")
     account = accounts[usual.account]
-    with closing(JobQueue(settings)) as queue:
-        paced = Paced.of(settings, account, queue.bucket(account.name), _said(request))
-        with closing(paced):
-            integration_id = _integration(settings, queue, account, usual.integration_ids.get(account.name))
-            asked = replace(filters, integration_id=integration_id)
-            outcome = Outcome(account.name, integration_id, dry_run=request.dry_run)
-            run = _Run(request, account, queue, paced, asked, span, outcome)
-            _read(run)
-    _follow(run)
-    return _report(run)
-
-
-def _filters(request: Request) -> Asked:
-    return Asked(
-        since=request.since,
-        until=request.until,
-        severity=names("--severity", request.severity, SEVERITIES),
-        progress=names("--progress", request.progress or OPEN, PROGRESS),
-        channel_ids=numbers("--channel", request.channel),
-        integration_id=1,
-        without_room=request.without_room,
-    )
-
-
-def _said(request: Request) -> Reasons:
-    return Reasons(quiet=request.json)
+    queue = closes.enter_context(closing(JobQueue(settings)))
+    said = Reasons(quiet=request.json)
+    paced = closes.enter_context(closing(Paced.of(settings, account, queue.bucket(account.name), said)))
+    integration_id = _integration(settings, queue, account, usual.integration_ids.get(account.name))
+    outcome = Outcome(account.name, integration_id, dry_run=request.dry_run)
+    bookmarks = Bookmarks(queue.store, account.name)
+    fresh = Bookmark(asked=request.asked(integration_id), start=span.start, end=span.end, window=span.start)
+    run = _Run(request, account, queue, paced, bookmarks, fresh, outcome)
+    if not request.dry_run:
+        outcome.batch = request.batch or new_batch_name("backlog")
+        run.place = _place(run)
+    return run
 
 
 def _integration(settings: Settings, queue: JobQueue, account: Account, known: int | None) -> int:
@@ -137,50 +104,55 @@ def _integration(settings: Settings, queue: JobQueue, account: Account, known: i
     return found
 
 
+def _place(run: _Run) -> Bookmark:
+    """Where to begin: behind what an earlier run of the same batch has done, or at the start.
+
+    The start is remembered too: `24h` means the same day for who goes on. And a name that nobody has given is said
+    at once, with --json as well: whoever is killed can say nothing any more.
+    """
+    request, outcome, fresh = run.request, run.outcome, run.place
+    found = run.bookmarks.find(request.batch) if request.batch else None
+    if found is not None and found.asked == fresh.asked:
+        outcome.resumed = found.read
+        start, end = (console.local(at_s).isoformat(sep=" ") for at_s in (found.start, found.end))
+        _say(
+            run, f"going on behind {console.many(found.read, 'incident')} that were read before, from {start} to {end}"
+        )
+        return found
+    if found is not None and found.read:
+        raise BadInput(
+            f"batch {request.batch} was begun with other options and not read to its end; "
+            "give the same ones to go on, or another --batch"
+        )
+    run.bookmarks.keep(outcome.batch, fresh)
+    if not request.batch:
+        console.remark(f"batch {outcome.batch}; if this is cut off, go on with: {request.command(outcome.batch)}")
+    return fresh
+
+
 def _read(run: _Run) -> None:
     """Reads and queues. Whatever stops it, the outcome says what was done before."""
     outcome, request = run.outcome, run.request
-    bookmarks = Bookmarks(run.queue.store, run.account.name)
-    place = _begin(run, bookmarks)
     try:
-        _estimate(run, place)
+        _estimate(run)
         if request.dry_run:
-            _count(run, place)
+            _count(run)
         else:
-            _queue(run, bookmarks, place)
+            _queue(run)
     except QueueUnavailable as error:
         outcome.broken = str(error)
     except FlashdutyError as error:
         outcome.broken = str(error) + (f"; {error.hint}" if error.hint else "")
         outcome.exit_broken = Exit.BAD_INPUT if isinstance(error, RequestRefused) else Exit.UNREACHABLE
-    except KeyboardInterrupt:
-        outcome.interrupted = True
+    except KeyboardInterrupt as asked:
+        outcome.ended_by = exit_of(asked)
     outcome.calls = run.paced.calls
-    if not request.dry_run and (outcome.broken or outcome.interrupted):
+    if not request.dry_run and (outcome.broken or outcome.ended_by):
         outcome.again = request.command(outcome.batch)
 
 
-def _begin(run: _Run, bookmarks: Bookmarks) -> Bookmark:
-    """Where to begin: behind what an earlier run of the same batch has done, or at the start."""
-    request, outcome = run.request, run.outcome
-    fresh = Bookmark(asked=run.asked, start=run.span.start, end=run.span.end, window=run.span.start)
-    if request.dry_run:
-        return fresh
-    outcome.batch = request.batch or new_batch_name("backlog")
-    found = bookmarks.find(request.batch) if request.batch else None
-    if found is None:
-        return fresh
-    if found.asked != run.asked:
-        raise BadInput(
-            f"batch {request.batch} was begun with other options and not read to its end; "
-            "give the same ones to go on, or another --batch"
-        )
-    outcome.resumed = found.read
-    _say(run, f"going on behind {console.many(found.read, 'incident')} that were read before")
-    return found
-
-
-def _estimate(run: _Run, place: Bookmark) -> None:
+def _estimate(run: _Run) -> None:
+    place = run.place
     ahead = Span(place.start, place.end).after(place.window)
     count = run.incidents().count(ahead)
     left = max(0, count.incidents - place.window_read)
@@ -190,44 +162,47 @@ def _estimate(run: _Run, place: Bookmark) -> None:
         _say(run, estimate.sentence())
 
 
-def _count(run: _Run, place: Bookmark) -> None:
+def _count(run: _Run) -> None:
     """Reads every page and queues nothing; the estimate is then of what was read, not of what was counted."""
     outcome = run.outcome
-    ticker = console.Ticker()
-    for page in run.incidents().pages(place):
-        outcome.read += page.read
-        outcome.unusable += len(page.unusable)
-        ticker.show(outcome.progress)
-    ticker.close()
+    with Ticker() as ticker:
+        for page in run.incidents().pieces(run.place):
+            outcome.read += page.read
+            outcome.unusable += len(page.unusable)
+            ticker.show(outcome.progress())
     if outcome.estimate is not None:
         outcome.estimate = replace(outcome.estimate, incidents=outcome.read, more=False)
 
 
-def _queue(run: _Run, bookmarks: Bookmarks, place: Bookmark) -> None:
-    """Queues each page, then moves the bookmark: what ends in between is read once more, and nothing doubles."""
+def _queue(run: _Run) -> None:
+    """Queues each piece, then moves the bookmark: what ends in between is read once more, and nothing doubles."""
     outcome = run.outcome
     on_disk = run.queue.on_disk()
-    ticker = console.Ticker()
-    try:
-        for page in run.incidents().pages(place):
-            for receipt in run.queue.enqueue_chunk(page.jobs, outcome.batch):
-                outcome.tally.add(receipt)
-            if page.place is None:
-                bookmarks.remove(outcome.batch)
+    with Ticker() as ticker:
+        for piece in run.incidents().pieces(run.place):
+            _hand_in(run, piece)
+            if piece.place is None:
+                run.bookmarks.remove(outcome.batch)
             else:
-                bookmarks.keep(outcome.batch, page.place)
-            outcome.read += page.read
-            outcome.has_room += page.has_room
-            outcome.unusable += len(page.unusable)
-            for sentence in page.unusable:
+                run.bookmarks.keep(outcome.batch, piece.place)
+            outcome.read += piece.read
+            outcome.has_room += piece.has_room
+            outcome.gone += len(piece.gone)
+            outcome.unusable += len(piece.unusable)
+            for sentence in piece.unusable:
                 _say(run, sentence)
-            ticker.show(outcome.progress)
-    finally:
-        ticker.close()
+            ticker.show(outcome.progress())
     if outcome.tally.total:
         outcome.tally.on_disk = on_disk.wait()
         name = run.account.name
         outcome.halts = halts_of([Desk(run.account, run.queue.ledger(name), run.queue.bucket(name))])
+
+
+def _hand_in(run: _Run, piece: Piece) -> None:
+    receipts = run.queue.enqueue_chunk(piece.jobs, run.outcome.batch)
+    for job, receipt in zip(piece.jobs, receipts, strict=True):
+        run.outcome.tally.add(receipt)
+        run.outcome.gone_ours += job.incident_id in piece.gone and receipt.status is Status.ALREADY_OPEN
 
 
 def _say(run: _Run, sentence: str) -> None:
@@ -238,7 +213,7 @@ def _say(run: _Run, sentence: str) -> None:
 def _follow(run: _Run) -> None:
     """Waits for the batch, if that was asked for and there is something to wait for."""
     request, outcome = run.request, run.outcome
-    if not request.wait or outcome.broken or outcome.interrupted or not (outcome.tally.total or outcome.resumed):
+    if not request.wait or outcome.broken or outcome.ended_by or not (outcome.tally.total or outcome.resumed):
         return
     from producers.cli.follow import ended  # noqa: PLC0415 - only to wait
 
@@ -249,17 +224,26 @@ def _follow(run: _Run) -> None:
     except QueueUnavailable as error:
         outcome.broken = f"{error}; the jobs are queued and go on"
     except Stopped as error:
-        outcome.interrupted = True
-        console.complain(str(error))
+        outcome.ended_by, outcome.stopped = error.exit, str(error)
 
 
 def _report(run: _Run) -> Exit:
+    outcome = run.outcome
+    try:
+        _answer(run)
+    except OSError:
+        if outcome.ended_by is not Exit.HUNG_UP:
+            raise
+        console.forget_stdout()  # that was the terminal
+    for sentence in outcome.trouble():
+        console.complain(sentence)
+    return outcome.exit
+
+
+def _answer(run: _Run) -> None:
     outcome = run.outcome
     if run.request.json:
         console.answer_json(outcome.as_json())
     else:
         console.answer(*outcome.lines(time.time(), waits=run.request.wait))
         console.remark(*outcome.remarks())
-    for sentence in outcome.trouble():
-        console.complain(sentence)
-    return outcome.exit

@@ -51,7 +51,11 @@ class Estimate:
 
     @property
     def calls(self) -> int:
-        """All calls until every room is open, if none is there yet and none fails."""
+        """All calls until every room is open, if none fails.
+
+        An incident without a room costs the call that opens one; one with a room, the call that asks for its group. If
+        that is gone it costs both: how many those are, nobody can tell before.
+        """
         return self.list_calls + self.look_calls + self.incidents
 
     @property
@@ -63,11 +67,11 @@ class Estimate:
         """For people."""
         least = "at least " if self.more else ""
         looking = f", {number(self.look_calls)} to look for their rooms" if self.look else ""
-        most = "at most " if self.look else ""
+        asking = ", or to ask whether the one they have is still there" if self.look else ""
         found = f"{least}{many(self.incidents, 'incident')} to read by the API's count"
         takes = f"{least}{about(self.takes_s)} at {self.plan} if nothing else is called"
         listing = f"{many(self.list_calls, 'call')} to list them"
-        return f"{found}: {listing}{looking}, {most}{number(self.incidents)} to open rooms; {takes}"
+        return f"{found}: {listing}{looking}, {number(self.incidents)} to open rooms{asking}; {takes}"
 
     def as_json(self) -> dict[str, object]:
         """For machines."""
@@ -94,12 +98,15 @@ class Outcome:
         resumed: incidents that an earlier run had read.
         read: incidents that this run has read.
         has_room: those left out because they have a room.
+        gone: those that have a room, but its group was deleted in the IM; they count as if they had none.
+        gone_ours: those of them whose room was opened by us, so that our ledger opens no other.
         unusable: those whose id is none.
         calls: calls to the API so far, without those that open rooms.
         tally: receipts of what was queued.
         broken: what ended it early.
         exit_broken: the exit code of that.
-        interrupted: Ctrl-C.
+        ended_by: the exit code of Ctrl-C or the signal that ended it.
+        stopped: what is to be said of that, if it is not the usual.
         again: the command that goes on where it ended.
         halts: why the account is not called as usual.
         view: how the batch ended, if that was waited for.
@@ -114,12 +121,15 @@ class Outcome:
     resumed: int = 0
     read: int = 0
     has_room: int = 0
+    gone: int = 0
+    gone_ours: int = 0
     unusable: int = 0
     calls: int = 0
     tally: Tally = field(default_factory=Tally)
     broken: str | None = None
     exit_broken: Exit = Exit.UNREACHABLE
-    interrupted: bool = False
+    ended_by: Exit | None = None
+    stopped: str = ""
     again: str = ""
     halts: list[Halt] = field(default_factory=list)
     view: View | None = None
@@ -128,8 +138,8 @@ class Outcome:
     @property
     def exit(self) -> Exit:
         """The exit code: the first that applies."""
-        if self.interrupted:
-            return Exit.INTERRUPTED
+        if self.ended_by is not None:
+            return self.ended_by
         if self.broken:
             return self.exit_broken
         return Exit.JOBS_FAILED if self.view is not None and self.view.failed else Exit.DONE
@@ -144,7 +154,7 @@ class Outcome:
             return self._dry_lines()
         if not self.read:
             further = "further " if self.resumed else ""
-            return [] if self.broken or self.interrupted else [f"no {further}incident matches; nothing was queued"]
+            return [] if self.broken or self.ended_by else [f"no {further}incident matches; nothing was queued"]
         by = self.tally.by_status
         counts = [f"{number(by[Status.QUEUED])} queued"]
         counts += [f"{number(by[status])} {status}" for status in Status if status is not Status.QUEUED and by[status]]
@@ -153,6 +163,10 @@ class Outcome:
         before = f" ({number(self.resumed)} before)" if self.resumed else ""
         lines = [f"{many(self.read, 'incident')} read{before} with {many(self.calls, 'call')}"]
         lines.append(f"batch {self.batch}: {', '.join(counts)}")
+        if self.gone:
+            lines.append(
+                f"{many(self.gone, 'incident')} with a room whose group is gone in the IM: taken as without one"
+            )
         if self.view is not None:
             return [*lines, result(self.view), *failure_lines(self.failures)]
         last = self.tally.last_starts_at
@@ -169,17 +183,25 @@ class Outcome:
     def remarks(self) -> list[str]:
         """What a person should know of jobs that were queued."""
         if self.view is not None or not self.tally.total:
-            return []
-        said = [f"{halt.sentence()}: the jobs wait until it is called again" for halt in self.halts]
+            return self._remarks_on_gone()
+        said = self._remarks_on_gone()
+        said += [f"{halt.sentence()}: the jobs wait until it is called again" for halt in self.halts]
         if self.tally.on_disk is False:
             said.append("Redis has not confirmed yet that the jobs are on its disk: if it crashes, run this again")
         return said
 
+    def _remarks_on_gone(self) -> list[str]:
+        if not self.gone_ours:
+            return []
+        whose = f"{number(self.gone_ours)} of the groups that are gone {'was' if self.gone_ours == 1 else 'were'} ours"
+        return [f"{whose}: 'already open' stands in our records; open another in Flashduty, if it is still needed"]
+
     def trouble(self) -> list[str]:
         """What went wrong, a sentence each, and how to go on."""
         found = [self.broken] if self.broken else []
-        if self.interrupted:
-            found.append("stopped: what was queued goes on")
+        if self.ended_by is not None:
+            kept = "what was queued goes on" if self.tally.total or self.resumed else "nothing was queued"
+            found.append(self.stopped or f"stopped: {kept}")
         if found and self.again:
             found[-1] += f"; the rest, with nothing doubled: {self.again}"
         return found
@@ -196,6 +218,8 @@ class Outcome:
             "resumed": self.resumed,
             "read": self.read,
             "has_room": self.has_room,
+            "gone": self.gone,
+            "gone_ours": self.gone_ours,
             "unusable": self.unusable,
             "calls": self.calls,
             **{status.replace(" ", "_"): by[status] for status in Status},

@@ -25,7 +25,11 @@ def backlog_(
     integration: Integration = None,
     without_room: Annotated[
         bool,
-        typer.Option("--without-room", help="Leave out incidents that have a room: one more call for each incident."),
+        typer.Option(
+            "--without-room",
+            help="Leave out incidents that have a room whose group is still there: "
+            "one more call for each incident, and one for each room.",
+        ),
     ] = False,
     urgent: Annotated[bool, typer.Option("--urgent", help="Overtake the bulk jobs.")] = False,
     batch: Annotated[
@@ -40,7 +44,8 @@ def backlog_(
 
     Run again, it doubles nothing. An incident that is queued or has been opened by us stays as it is.
     """
-    from producers.cli.backlog import Request, backlog  # noqa: PLC0415
+    from producers.cli.backlog import backlog  # noqa: PLC0415
+    from producers.cli.backlog_request import Request  # noqa: PLC0415
 
     return backlog(
         Request(

@@ -15,8 +15,10 @@ class Exit(IntEnum):
     BAD_INPUT = 2
     UNREACHABLE = 3
     OUR_FAULT = 70
+    HUNG_UP = 129
     INTERRUPTED = 130
     NOBODY_READS = 141
+    TERMINATED = 143
 
 
 class StillWaiting(WarroomsError):
@@ -24,4 +26,8 @@ class StillWaiting(WarroomsError):
 
 
 class Stopped(WarroomsError):
-    """Ctrl-C; the message says what goes on without us."""
+    """Ctrl-C, or a signal like it; the message says what goes on without us."""
+
+    def __init__(self, message: str, code: Exit = Exit.INTERRUPTED) -> None:
+        super().__init__(message)
+        self.exit = code

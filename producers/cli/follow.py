@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from producers import console
 from producers.cli.desks import Patience, failures, known_batch, open_desks
 from producers.cli.exits import Exit, Stopped
+from producers.cli.interrupts import exit_of
 from producers.cli.views import failure_lines
 from producers.crew import Crew
 from producers.desk import batch_progress, halts_of
@@ -89,10 +90,10 @@ def follow(desks: Sequence[Desk], batch: str | None, display: Display) -> View:
             time.sleep(LOOK_EVERY_S)
             view = watched.see(take_sample(desks, batch))
             display.show(view)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as asked:
         display.close()
         again = f"warrooms watch --batch {batch}" if batch else "warrooms watch"
-        raise Stopped(f"stopped watching; the jobs go on, look again with: {again}") from None
+        raise Stopped(f"stopped watching; the jobs go on, look again with: {again}", exit_of(asked)) from None
     finally:
         display.close()
     return view

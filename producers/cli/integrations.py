@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from producers import console
 from producers.cli.desks import check_account
 from producers.cli.exits import Exit
-from producers.im_integration import Lookup, Memory, only_one, usable, which
+from producers.im_integration import Lookup
 from producers.paced import Paced
 from producers.queue import JobQueue
+from worker.im_integration import Memory, default_of, only_one, usable, which
 from worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -39,13 +40,7 @@ class Reasons:
 
 def lookup(settled: Mapping[str, int], settings: Settings, queue: JobQueue, say: Reasons) -> Lookup:
     """The default integrations of this installation; the API is asked where the settings say nothing."""
-    return Lookup(
-        settled,
-        queue.accounts,
-        lambda name: Memory(queue.store, name),
-        lambda account: Paced.of(settings, account, queue.bucket(account.name), say, patient=False),
-        say,
-    )
+    return Lookup.of(settings, settled, queue.accounts, queue.store, queue.bucket, say)
 
 
 def integrations(account: str | None, *, json: bool) -> Exit:
@@ -72,7 +67,7 @@ def integrations(account: str | None, *, json: bool) -> Exit:
 def _ask(settings: Settings, queue: JobQueue, account: Account) -> Sequence[Integration]:
     with closing(Paced.of(settings, account, queue.bucket(account.name), Reasons(quiet=False))) as paced:
         found = paced.ask(paced.api.integrations)
-    Memory(queue.store, account.name).keep(only_one(found))
+    Memory(queue.store, account.name).keep(default_of(found))
     return found
 
 
@@ -97,5 +92,5 @@ def _default(account: Account, found: Sequence[Integration]) -> str:
         known = chosen in {one.id for one in usable(found)}
         return f"{chosen} is set" + ("" if known else "; but it is not among those with war rooms enabled")
     if only is not None:
-        return f"{only} is used when a job names none (the command line finds it; set FLASHDUTY_INTEGRATION_ID for all)"
+        return f"{only} is used when a job names none: it is the only one"
     return which(found) + ("; set FLASHDUTY_INTEGRATION_ID, or give --integration" if usable(found) else "")

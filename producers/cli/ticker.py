@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Self
 
 if TYPE_CHECKING:
@@ -34,12 +35,15 @@ class Ticker:
 
     def __exit__(self, *_: object) -> None:
         if self._shown:
-            self._stream.write("\r\x1b[K")
-            self._stream.flush()
+            self._write("\r\x1b[K")
 
     def show(self, text: str) -> None:
         """Shows it if it is time."""
         if self._live and self._clock() >= self._next_s:
-            self._stream.write(f"\r{text} ")
-            self._stream.flush()
+            self._write(f"\r{text} ")
             self._next_s, self._shown = self._clock() + EVERY_S, True
+
+    def _write(self, text: str) -> None:
+        with suppress(OSError, ValueError):  # the terminal was closed: the work goes on
+            self._stream.write(text)
+            self._stream.flush()

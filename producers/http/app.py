@@ -33,6 +33,7 @@ from producers.http.probe import Probe
 from producers.http.problems import Kind, Problem, Refused
 from producers.http.size import SizeLimit
 from producers.http.together import Together
+from producers.http.usual import Usual
 from producers.http.web import Web
 from producers.queue import JobQueue
 from worker.errors import InvalidJob, QueueUnavailable
@@ -105,6 +106,7 @@ def _parts(settings: Settings, web_settings: WebSettings) -> Web:
         answers=Answers(queue.store),
         key_threads=CapacityLimiter(KEY_THREADS),
         hand_over=HandOver(recorder(queue)),
+        usual=Usual(queue.defaults),
     )
 
 
@@ -114,13 +116,15 @@ async def _life(app: FastAPI) -> AsyncIterator[None]:
     if not web.settings.webhook_secret.get_secret_value():
         log = structlog.get_logger("warrooms.web")
         log.warning("webhook.off", why="WARROOMS_WEBHOOK_SECRET is not set; /webhooks/flashduty answers 404")
-    delivering = asyncio.create_task(web.hand_over.run())
+    besides = [asyncio.create_task(web.hand_over.run()), asyncio.create_task(web.usual.run())]
+    await web.usual.first()
     try:
         yield
     finally:
-        delivering.cancel()
-        with suppress(asyncio.CancelledError):
-            await delivering
+        for task in besides:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
         await web.hand_over.finish()
         web.queue.close()
         web.probe.close()

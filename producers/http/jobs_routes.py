@@ -53,8 +53,6 @@ def routes(web: Web) -> APIRouter:
     router = APIRouter(tags=["jobs"])
     schema = schemas.job_schema(web.queue.accounts)
     example = {"incident_id": "69da451ef77b1b51f40e83ee", "urgent": True}
-    if "integration_id" in schema["required"]:
-        example["integration_id"] = 2490562293131
     if "account" in schema["required"]:
         example["account"] = min(web.queue.accounts)
     router.add_api_route(

@@ -50,7 +50,8 @@ class WarRoomFields(BaseModel):
 
     incident_id: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{24}$", description="24 hexadecimal digits")]
     integration_id: Annotated[
-        int | None, Field(gt=0, le=INT64_MAX, description="the IM integration; the account's default without it")
+        int | None,
+        Field(gt=0, le=INT64_MAX, description="the IM integration; the account's default, or its only one, without it"),
     ] = None
     member_ids: Annotated[
         list[Annotated[int, Field(gt=0, le=INT64_MAX)]] | None, Field(description="people to add")
@@ -215,12 +216,9 @@ def answers(
 
 
 def job_schema(accounts: Mapping[str, Account]) -> dict[str, Any]:
-    """The JSON Schema of a job, as this installation takes it: its accounts, and what has a default."""
+    """The JSON Schema of a job, as this installation takes it: its accounts."""
     schema = WarRoomFields.model_json_schema()
     schema["properties"]["account"] = {"enum": [*sorted(accounts), None], "description": "which Flashduty account"}
-    if any(account.integration_id is None for account in accounts.values()):
-        schema["required"] = ["incident_id", "integration_id"]
-        schema["properties"]["integration_id"] = {"type": "integer", "minimum": 1, "maximum": INT64_MAX}
     if len(accounts) > 1 and "default" not in accounts:
         schema["required"] = [*schema["required"], "account"]
         schema["properties"]["account"] = {"enum": sorted(accounts)}

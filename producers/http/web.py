@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Request
@@ -11,7 +11,6 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from producers.http.problems import Kind, Problem, Refused, of_fields, refused
 from producers.http.tokens import Caller, Right
-from producers.parsing import Defaults
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
     from producers.http.settings import WebSettings
     from producers.http.together import Together
     from producers.http.tokens import Tokens
+    from producers.http.usual import Usual
+    from producers.parsing import Defaults
     from producers.queue import JobQueue
 
 
@@ -47,6 +48,7 @@ class Web:
     answers: Answers
     key_threads: CapacityLimiter
     hand_over: HandOver[Event, Recorded]
+    usual: Usual
 
     def desks(self, caller: Caller) -> Sequence[Desk]:
         """The accounts that exist for this caller."""
@@ -58,8 +60,12 @@ class Web:
 
     def defaults_of(self, accounts: Collection[str] | None) -> Defaults:
         """The same, for who sees only these accounts; None means all."""
-        known = self.queue.accounts
-        return Defaults.of({name: one for name, one in known.items() if accounts is None or name in accounts})
+        usual = self.usual.now
+        if accounts is None:
+            return usual
+        mine = [name for name in self.queue.accounts if name in accounts]
+        only = mine[0] if len(mine) == 1 else "default"
+        return replace(usual, account=only, known_accounts=frozenset(mine))
 
 
 _BEARER = HTTPBearer(auto_error=False, description="`Authorization: Bearer <token>`, one of WARROOMS_API_TOKENS.")

@@ -1,4 +1,7 @@
-"""A thousand malformed messages from a generator: each a clear refusal, nothing lost, no process dies."""
+"""A thousand malformed messages from a generator: each a clear refusal, nothing lost, no process dies.
+
+And good messages with one field spoiled, which are opened or refused, field by field.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,11 @@ import json
 import secrets
 from typing import TYPE_CHECKING, Any, Final
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from worker.messages import nudge
 from worker.redis_store import RedisStore
 from worker.refusals import Refusals
 
@@ -120,3 +125,70 @@ def test_a_thousand_malformed_messages_are_refused_and_nothing_else_is_lost(
     assert [worker.popen.poll() for worker in house.stack.workers] == [None, None]
     assert house.stack.redis.zcard("unacked_index") == 0
     house.assert_one_room_each(*jobs)
+
+
+GONE: Final = object()
+SPOILED: Final[tuple[object, ...]] = (
+    GONE, None, "", "x", "x" * 300, "\ud800", "\x00", 0, 7, -1, 2**70, 1.5, True, [], [None], [1, 2], {}, {"x": 1},
+)  # fmt: skip
+TIMES: Final = (
+    "9999-12-31T23:59:59-14:00", "9999-12-31T23:59:59", "0001-01-01", "0001-01-01T00:00:00+14:00",
+    "1970-01-01T00:00:00Z", "tomorrow", "2026-99-99", "24:00", "2999-01-01T00:00:00+00:00",
+)  # fmt: skip
+ENCODINGS: Final = ("base64", "utf-16", "latin-1", "binary", "rot13", "application/json", "application/data", "zlib")
+OF_THE_ENVELOPE: Final = ("body", "content-type", "content-encoding", "headers", "properties", "compression")
+OF_THE_HEADERS: Final = (
+    "lang", "task", "id", "root_id", "parent_id", "group", "group_index", "eta", "expires", "retries", "timelimit",
+    "argsrepr", "kwargsrepr", "origin", "shadow", "ignore_result", "stamps", "stamped_headers", "replaced_task_nesting",
+    "compression", "delivery_tag",
+)  # fmt: skip
+OF_THE_PROPERTIES: Final = (
+    "body_encoding", "delivery_tag", "delivery_info", "delivery_mode", "correlation_id", "reply_to", "priority",
+)  # fmt: skip
+OF_THE_DELIVERY: Final = ("exchange", "routing_key", "priority", "redelivered")
+FIELDS: Final = [
+    *((name,) for name in OF_THE_ENVELOPE),
+    *(("headers", name) for name in OF_THE_HEADERS),
+    *(("properties", name) for name in OF_THE_PROPERTIES),
+    *(("properties", "delivery_info", name) for name in OF_THE_DELIVERY),
+]
+
+
+def _good(house: House) -> tuple[str, dict[str, Any]]:
+    """An incident, and a message of it as Celery itself writes them."""
+    job = house.job()
+    good: dict[str, Any] = json.loads(nudge(job))
+    good["body"] = base64.b64encode(json.dumps([[], {"incident_id": job.incident_id}, {}]).encode()).decode()
+    return job.incident_id, good
+
+
+def _spoil(good: dict[str, Any], path: tuple[str, ...], value: object) -> str:
+    *parents, name = path
+    place = good
+    for parent in parents:
+        place = place[parent]
+    if value is GONE:
+        place.pop(name, None)
+    else:
+        place[name] = value
+    return json.dumps(good)
+
+
+def _values(path: tuple[str, ...]) -> tuple[object, ...]:
+    return SPOILED + (TIMES if path[-1] in {"eta", "expires"} else ENCODINGS if "encod" in path[-1] else ())
+
+
+@pytest.mark.parametrize("path", FIELDS, ids="/".join)
+def test_a_message_with_one_field_spoiled_is_opened_or_refused(house: House, path: tuple[str, ...]) -> None:
+    sent = [(*_good(house), value) for value in _values(path)]
+    house.stack.redis.lpush("warrooms.default", *[_spoil(good, path, value) for _, good, value in sent])
+    last = house.job()
+    house.stack.redis.lpush("warrooms.default", _by_hand({"incident_id": last.incident_id}))
+    house.finish(last)
+    house.idle()
+    opened = {room["incident_id"] for room in house.rooms()} - {last.incident_id}
+    refused = Refusals(RedisStore(house.stack.redis_url)).newest()
+    assert len(opened) + len(refused) == len(sent), [value for id_, _, value in sent if id_ not in opened]
+    assert all(one.reason for one in refused)
+    assert [worker.popen.poll() for worker in house.stack.workers] == [None, None]
+    assert house.stack.redis.zcard("unacked_index") == house.stack.redis.hlen("unacked") == 0

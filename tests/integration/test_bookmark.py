@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +17,7 @@ KEY = "warrooms:{acc}:backlog:night"
 ASKED = Asked(
     since="3d", until=None, severity=("Critical",), progress=(), channel_ids=(0, 7), integration_id=5, without_room=True
 )
-PLACE = Bookmark(asked=ASKED, start=1, end=9, window=3, cursor="c", read=4, window_read=2, has_room=1)
+PLACE = Bookmark(asked=ASKED, start=1, end=9, window=3, cursor="c", read=4, window_read=2, has_room=1, seen=("a", "b"))
 
 
 def test_a_bookmark_is_found_again_for_a_week_and_only_under_its_name(store: RedisStore) -> None:
@@ -33,3 +35,10 @@ def test_a_bookmark_is_found_again_for_a_week_and_only_under_its_name(store: Red
 def test_one_of_another_version_means_reading_from_the_start(store: RedisStore, kept: str) -> None:
     store.client.set(KEY, kept, ex=60)
     assert Bookmarks(store, "acc").find("night") is None
+
+
+def test_one_that_knows_nothing_of_pieces_is_at_the_start_of_its_page(store: RedisStore) -> None:
+    older = asdict(replace(PLACE, seen=()))
+    del older["seen"]
+    store.client.set(KEY, json.dumps(older), ex=60)
+    assert Bookmarks(store, "acc").find("night") == replace(PLACE, seen=())

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import time
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from producers.bookmark import Bookmarks
+from producers.incident_list import LOOKS
 from sandbox import Sandbox, SandboxConfig
-from tests.commands import WARROOMS, one_object
+from tests.commands import WARROOMS, one_object, opens
 from worker.errors import AccountRefused
 from worker.health import Sign
 from worker.jobs import JobState, WarRoomJob
@@ -22,6 +26,7 @@ from worker.token_bucket import TokenBucket
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from producers.bookmark import Bookmark
     from tests.commands import Done, Run
     from worker.ledger import Ledger
     from worker.redis_store import RedisStore
@@ -123,7 +128,7 @@ def test_a_dry_run_reads_everything_and_changes_nothing(run: Run, api: Sandbox, 
     assert done.stdout.startswith(
         "dry run: 130 incidents read with 3 calls; nothing was queued\n130 incidents to read by"
     )
-    assert ", 130 to look for their rooms, at most 130 to open rooms; " in done.stdout
+    assert ", 130 to look for their rooms, 130 to open rooms, or to ask whether " in done.stdout
     assert [key for key in store.client.scan_iter("*") if ":bucket" not in str(key)] == []
     told = one_object(run("backlog", "--since", "1d", "--without-room", "--dry-run", "--json"))
     assert told["estimate"]["list_calls"] + told["estimate"]["look_calls"] == 2 + 130
@@ -148,38 +153,149 @@ def _opened_by_somebody_else(env: dict[str, str], incident_id: str) -> None:
     other.close()
 
 
-def test_an_interrupted_one_goes_on_with_its_batch(
-    run: Run, api: Sandbox, ledger: Ledger, env: dict[str, str], store: RedisStore
+def test_a_room_whose_group_is_gone_is_none(run: Run, api: Sandbox, ledger: Ledger, env: dict[str, str]) -> None:
+    ids = seed(api, 3)
+    for one in ids[:2]:
+        _opened_by_somebody_else(env, one)
+    assert api.lose_groups(incident_id=ids[0]) == 1
+    done = run("backlog", "--since", "1d", "--without-room", "--batch", "b")
+    assert "batch b: 2 queued, 1 left out: they have a room\n1 incident with a room whose group is gone" in done.stdout
+    assert "3 incidents read with 7 calls\n" in done.stdout, "two lists, three looks, two rooms"
+    assert ledger.record(f"default.{ids[0]}.7")
+    assert ledger.record(f"default.{ids[1]}.7") is None
+
+
+def test_a_room_of_ours_whose_group_is_gone_is_left_to_a_person(
+    run: Run, api: Sandbox, ledger: Ledger, env: dict[str, str]
 ) -> None:
-    """Each page takes two seconds: the signal comes while the next is being read."""
-    seed(api, 250)
-    options = ("backlog", "--since", "1d", "--without-room", "--batch", "night")
-    api.change_limits(latency="constant:0.02")
-    with subprocess.Popen(
-        [WARROOMS, *options], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as it:
-        assert it.stderr is not None
-        while not store.client.exists("warrooms:{default}:backlog:night"):
+    (one,) = seed(api, 1)
+    assert run("open", one).returncode == 0
+    opens(ledger, f"default.{one}.7")
+    _opened_by_somebody_else(env, one)
+    api.lose_groups(incident_id=one)
+    done = run("backlog", "--since", "1d", "--without-room", "--batch", "b")
+    assert "batch b: 0 queued, 1 already open\n" in done.stdout
+    assert "1 of the groups that are gone was ours: " in done.stderr
+
+
+@contextmanager
+def cut_off(
+    env: dict[str, str], store: RedisStore, number: signal.Signals, *options: str
+) -> Iterator[tuple[str, str, Bookmark]]:
+    """A slow one that gets the signal once something was read: its output, and how far it got."""
+    bookmarks = Bookmarks(store, "default")
+    command = [WARROOMS, "backlog", "--since", "1d", "--without-room", *options]
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as it:
+        while (found := bookmarks.find(_begun(store))) is None or not found.read:
             assert it.poll() is None
-        it.send_signal(signal.SIGINT)
+        it.send_signal(number)
         out, err = it.communicate(timeout=20)
-    assert it.returncode == 130, (out, err)
-    again = "; the rest, with nothing doubled: warrooms backlog --since 1d --without-room --batch night"
-    assert err.splitlines()[-1] == f"warrooms: stopped: what was queued goes on{again}"
-    before = queued(ledger)
-    assert before in {100, 200}
+    assert it.returncode == (-number if number is signal.SIGKILL else 128 + number), (out, err)
+    place = bookmarks.find(_begun(store))
+    assert place is not None
+    yield out, err, place
+
+
+def _begun(store: RedisStore) -> str:
+    """The only batch that is begun; empty if none is."""
+    keys = [str(key) for key in store.client.scan_iter("warrooms:{default}:backlog:*")]
+    return keys[0].rpartition(":")[2] if keys else ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupted_one_goes_on_with_its_batch(
+    run: Run, api: Sandbox, ledger: Ledger, env: dict[str, str], store: RedisStore, number: signal.Signals
+) -> None:
+    seed(api, 250)
+    api.change_limits(latency="constant:0.02")
+    with cut_off(env, store, number, "--batch", "night") as (_, err, place):
+        again = "; the rest, with nothing doubled: warrooms backlog --since 1d --without-room --batch night"
+        assert err.splitlines()[-1] == f"warrooms: stopped: what was queued goes on{again}"
+    before, looked = queued(ledger), calls(api)[LOOK]
+    assert before in {place.read, place.read + LOOKS}, "at most one piece was queued and not yet remembered"
+    assert looked - place.read <= LOOKS + 1
     api.change_limits(latency="constant:0")
-    other = run("backlog", "--since", "2d", "--without-room", "--batch", "night")
+    options = ("backlog", "--without-room", "--batch", "night", "--since")
+    other = run(*options, "2d")
     assert other.returncode == 2
     assert "was begun with other options" in other.stderr
-    looked = calls(api)[LOOK]
-    rest = run(*options)
+    rest = run(*options, "1d")
     assert rest.returncode == 0
-    assert f"going on behind {before} incidents that were read before\n" in rest.stderr
-    assert f"{250 - before} incidents to read by the API's count" in rest.stderr
+    assert f"going on behind {place.read} incidents that were read before, from 2" in rest.stderr
+    assert f"{250 - place.read} incidents to read by the API's count" in rest.stderr
     assert queued(ledger) == 250
-    assert calls(api)[LOOK] - looked == 250 - before, "no incident is asked for twice"
-    assert not store.client.exists("warrooms:{default}:backlog:night")
+    assert calls(api)[LOOK] - looked == 250 - place.read, "no incident is asked for twice"
+    assert not _begun(store)
+
+
+@pytest.mark.parametrize("json", [(), ("--json",)])
+def test_one_that_was_killed_has_said_how_to_go_on(
+    run: Run, api: Sandbox, ledger: Ledger, env: dict[str, str], store: RedisStore, json: tuple[str, ...]
+) -> None:
+    seed(api, 120)
+    api.change_limits(latency="constant:0.02")
+    with cut_off(env, store, signal.SIGKILL, *json) as (_, err, _place):
+        batch, _, command = err.splitlines()[0].removeprefix("batch ").partition("; if this is cut off, go on with: ")
+        assert command == " ".join(("warrooms backlog --since 1d --without-room", *json, f"--batch {batch}"))
+    api.change_limits(latency="constant:0")
+    assert run(*command.split()[1:]).returncode == 0
+    assert queued(ledger) == 120
+
+
+def test_a_terminal_that_was_closed_changes_nothing(
+    api: Sandbox, ledger: Ledger, env: dict[str, str], store: RedisStore
+) -> None:
+    seed(api, 120)
+    api.change_limits(latency="constant:0.02")
+    ours, theirs = os.openpty()
+    command = [WARROOMS, "backlog", "--since", "1d", "--without-room"]
+    with subprocess.Popen(command, env=env, stdin=theirs, stdout=theirs, stderr=theirs) as it:
+        os.close(theirs)
+        while not queued(ledger):
+            assert it.poll() is None
+        os.close(ours)
+        it.send_signal(signal.SIGHUP)
+        it.send_signal(signal.SIGHUP)
+        it.wait(timeout=20)
+    assert it.returncode == 128 + signal.SIGHUP
+    assert _begun(store)
+
+
+def test_a_signal_while_it_follows_says_where_to_look_again(
+    api: Sandbox, env: dict[str, str], store: RedisStore, ledger: Ledger
+) -> None:
+    seed(api, 2)
+    command = [WARROOMS, "backlog", "--since", "1d", "--batch", "b", "--wait"]
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as it:
+        assert it.stderr is not None
+        while not (line := it.stderr.readline()).startswith("0 of 2 done"):
+            assert line
+        it.send_signal(signal.SIGTERM)
+        _, err = it.communicate(timeout=20)
+    assert it.returncode == 143
+    assert err.splitlines()[-1].endswith("the jobs go on, look again with: warrooms watch --batch b")
+    assert queued(ledger) == 2
+    assert not _begun(store)
+
+
+def test_a_signal_before_anything_was_read_says_so(api: Sandbox, env: dict[str, str]) -> None:
+    api.add_fault({"kind": "hang", "endpoints": ASK})
+    command = [WARROOMS, "backlog", "--since", "1d"]
+    unset = env | {"FLASHDUTY_INTEGRATION_ID": ""}
+    with subprocess.Popen(command, env=unset, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as it:
+        while not calls(api):
+            assert it.poll() is None
+        it.send_signal(signal.SIGTERM)
+        out, err = it.communicate(timeout=20)
+    assert (it.returncode, out, err) == (143, "", "warrooms: stopped; nothing was queued\n")
+
+
+def test_of_which_nothing_was_read_may_be_begun_anew_with_other_options(run: Run, api: Sandbox, ledger: Ledger) -> None:
+    seed(api, 1)
+    api.add_fault({"kind": "error", "code": "InvalidParameter", "calls": 1})
+    assert run("backlog", "--since", "1d", "--batch", "b").returncode == 2
+    assert run("backlog", "--since", "2d", "--batch", "b").returncode == 0
+    assert queued(ledger) == 1
 
 
 def test_without_an_app_key_it_says_that_it_needs_one(run: Run, env: dict[str, str]) -> None:
@@ -203,6 +319,10 @@ def test_without_an_app_key_it_says_that_it_needs_one(run: Run, env: dict[str, s
         (("--since", "1h", "--channel", "12,x"), "--channel is a list of whole numbers like 12,13, got 'x'"),
         (("--since", "1h", "--account", "nobody"), "--account 'nobody' is not known"),
         (("--since", "1h", "--batch", "a b"), "--batch must be 1 to 100 letters"),
+        (("--since", "2099-01-01"), "--since '2099-01-01' must lie before now"),
+        (("--since", "1h", "--severity", ""), "--severity is empty: name something, or leave it out"),
+        (("--since", "1h", "--progress", ","), "--progress is empty: "),
+        (("--since", "1h", "--channel", " "), "--channel is empty: "),
         ((), "missing option '--since'"),
     ],
 )
@@ -355,5 +475,7 @@ def test_where_nobody_can_tell_the_integration_it_says_what_there_is(
     assert both in refused("backlog", "--since", "1d", env=unset).stderr
     keyless = refused("open", ID, env=unset | {"FLASHDUTY_APP_KEY": ""}).stderr
     assert "set FLASHDUTY_INTEGRATION_ID or give --integration" in keyless
-    assert "with its app key here, its only IM integration would be found" in keyless
-    assert not store.client.exists("warrooms:{default}:integration")
+    assert both in keyless
+    store.client.delete("warrooms:{default}:integration")
+    keyless = refused("open", ID, env=unset | {"FLASHDUTY_APP_KEY": ""}).stderr
+    assert "its only IM integration is found by a worker that runs, or with its app key here" in keyless

@@ -228,3 +228,9 @@ def test_a_workers_thread_looks_after_all_accounts_whatever_becomes_of_one(
     assert not thread._thread.is_alive()
     assert "cannot reach Redis" in caplog.text
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_second_signal_in_the_middle_of_the_first_stops_the_worker_all_the_same(runtime: Runtime) -> None:
+    with runtime.stopping._cond:  # type: ignore[attr-defined] # as the first handler holds it when it is interrupted
+        runtime.stop()
+    assert runtime.stopping.wait(10)

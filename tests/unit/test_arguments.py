@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from pathlib import Path
@@ -153,6 +154,19 @@ def test_schema_worker_and_producers_know_the_same_arguments() -> None:
         ({"incident_id": INCIDENT}, {"default": None}, "integration_id: is missing"),
         ({"incident_id": INCIDENT, "integration_id": None}, {"default": None}, "integration_id: is missing"),
         ({"incident_id": INCIDENT, "lane": "bulk"}, {"default": 1}, "lane: is not a field of a job; write urgent=true"),
+        ({"colour": 1}, {"default": 1}, "colour: is not a field of a job; incident_id: is missing"),
+        ({"incident_id": INCIDENT, "\ud800": 1}, {"default": 1}, r"'\ud800': is not a field of a job"),
+        ({"incident_id": INCIDENT, "a\nb\x1b": 1}, {"default": 1}, r"'a\nb\x1b': is not a field of a job"),
+        (
+            {"incident_id": INCIDENT, "batch": "\ud800"},
+            {"default": 1},
+            "batch: must be text without broken characters",
+        ),
+        (
+            {"incident_id": INCIDENT, **dict.fromkeys(("v" * 99, "w", "x", "y", "z"))},
+            {"default": 1},
+            f"{'v' * 40}: is not a field of a job; w: is not a field of a job; x: is not a field of a job; and 2 more",
+        ),
     ],
 )  # fmt: skip
 def test_what_only_a_worker_knows(arguments: dict[str, Any], accounts: dict[str, int | None], sentence: str) -> None:
@@ -179,3 +193,25 @@ def test_what_is_shown_of_a_refused_message_is_short_printable_and_only_what_we_
 def test_a_preview_names_each_argument() -> None:
     arguments = {"incident_id": "12", "urgent": "yes", "member_ids": [1], "token": "s3cret", "batch": 10**30}
     assert preview(arguments) == "incident_id='12', member_ids=(list), batch=(int), urgent='yes', 1 more"
+
+
+class Asked(Everywhere):
+    """Default integrations that must not be looked up."""
+
+    def __getitem__(self, _account: str) -> int:
+        raise AssertionError("nobody needs it")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"incident_id": INCIDENT, "integration_id": 5},
+        {"incident_id": "12"},
+        {"incident_id": INCIDENT, "colour": 1},
+        {"incident_id": INCIDENT, "urgent": 1},
+    ],
+)
+def test_an_integration_is_looked_up_only_for_what_is_else_a_job(arguments: dict[str, Any]) -> None:
+    assert (worker_says(arguments) is not None) is ("integration_id" in arguments)
+    with contextlib.suppress(InvalidJob):
+        job_of(arguments, Asked())

@@ -133,3 +133,16 @@ def test_celery_says_twice_a_minute_that_it_cannot_connect_and_everything_else_a
     celery.warning("another matter")
     events = [str(line["event"]).partition(":")[0] for line in lines(capsys)]
     assert events == ["consumer"] * 3 + ["another matter"]
+
+
+@pytest.mark.parametrize("log_format", [LogFormat.JSON, LogFormat.CONSOLE])
+def test_broken_characters_from_outside_are_escaped_and_stop_no_line(
+    log_format: LogFormat, capfd: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure(log_format)
+    structlog.get_logger("warrooms").error("refused a message", reason="\ud800: is not a field", task_id="\udcff")
+    logging.getLogger("celery").error("a line of Celery's: %s", "\ud800")
+    err = capfd.readouterr().err
+    assert r"\ud800: is not a field" in err
+    assert r"a line of Celery's: \ud800" in err
+    assert "Traceback" not in err

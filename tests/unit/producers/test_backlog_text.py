@@ -19,7 +19,8 @@ def test_the_estimate_counts_pages_looks_and_rooms() -> None:
     assert (looking.look_calls, looking.calls) == (250, 503)
     assert looking.takes_s == PLAN.drain_s(503)
     assert "to look for" not in plain.sentence()
-    assert ", 250 to look for their rooms, at most 250 to open rooms; about 30 s at" in looking.sentence()
+    asking = ", 250 to look for their rooms, 250 to open rooms, or to ask whether the one they have is still there"
+    assert f"{asking}; about 30 s at" in looking.sentence()
 
 
 def test_every_window_has_a_page_of_its_own() -> None:
@@ -40,7 +41,8 @@ def test_a_count_that_ended_early_is_the_least() -> None:
         ({}, Exit.DONE),
         ({"broken": "no answer"}, Exit.UNREACHABLE),
         ({"broken": "no such channel", "exit_broken": Exit.BAD_INPUT}, Exit.BAD_INPUT),
-        ({"interrupted": True, "broken": "no answer"}, Exit.INTERRUPTED),
+        ({"ended_by": Exit.INTERRUPTED, "broken": "no answer"}, Exit.INTERRUPTED),
+        ({"ended_by": Exit.TERMINATED}, Exit.TERMINATED),
     ],
 )
 def test_the_exit_code_says_how_it_ended(fields: dict[str, object], code: Exit) -> None:
@@ -55,7 +57,7 @@ def test_the_summary_says_what_was_left_out_and_how_to_go_on() -> None:
     outcome = Outcome("default", 5, batch="b", read=10, resumed=200, has_room=3, unusable=1, calls=12)
     for number in range(6):
         outcome.tally.add(Receipt(str(number), Status.QUEUED if number else Status.ALREADY_OPEN))
-    outcome.interrupted, outcome.again = True, "warrooms backlog --since 1d --batch b"
+    outcome.ended_by, outcome.again = Exit.INTERRUPTED, "warrooms backlog --since 1d --batch b"
     assert outcome.lines(0.0, waits=False) == [
         "10 incidents read (200 before) with 12 calls",
         "batch b: 5 queued, 1 already open, 3 left out: they have a room, 1 without a usable id",
@@ -64,6 +66,27 @@ def test_the_summary_says_what_was_left_out_and_how_to_go_on() -> None:
     assert outcome.trouble() == [
         "stopped: what was queued goes on; the rest, with nothing doubled: warrooms backlog --since 1d --batch b"
     ]
+
+
+def test_groups_that_are_gone_are_said_and_ours_stay_with_a_person() -> None:
+    outcome = Outcome("default", 5, batch="b", read=2, gone=2, calls=7)
+    outcome.tally.add(Receipt("1", Status.QUEUED))
+    assert (
+        outcome.lines(0.0, waits=True)[2]
+        == "2 incidents with a room whose group is gone in the IM: taken as without one"
+    )
+    assert outcome.remarks() == []
+    outcome.tally.add(Receipt("2", Status.ALREADY_OPEN))
+    outcome.gone_ours = 1
+    (remark,) = outcome.remarks()
+    assert remark.startswith("1 of the groups that are gone was ours: ")
+    assert (outcome.as_json()["gone"], outcome.as_json()["gone_ours"]) == (2, 1)
+
+
+def test_it_says_only_of_what_was_queued_that_it_goes_on() -> None:
+    assert Outcome("default", 5, ended_by=Exit.TERMINATED).trouble() == ["stopped: nothing was queued"]
+    followed = Outcome("default", 5, ended_by=Exit.HUNG_UP, stopped="stopped watching")
+    assert followed.trouble() == ["stopped watching"]
 
 
 def test_nothing_read_is_said_unless_something_else_explains_it() -> None:

@@ -395,7 +395,7 @@ def account(integration_id: int | None = 7) -> Account:
 
 def test_an_account_shows_its_limits_and_its_integration() -> None:
     says(setup.account(account()), Level.OK, "1000/60s, of which we keep 992/min", "integration 7")
-    says(setup.account(account(None)), Level.NOTE, "each job must name its own")
+    says(setup.account(account(None)), Level.NOTE, "gets the only one there is")
 
 
 @pytest.mark.parametrize(

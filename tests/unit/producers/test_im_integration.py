@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from producers.im_integration import Lookup, only_one, which
+from producers.im_integration import FOUND_S, NONE_S, UNKNOWN_S, Lookup
 from worker.errors import OutcomeUnknown
 from worker.flashduty import Integration
 from worker.rate_limit import plan_of
@@ -26,8 +26,10 @@ class Desk:
     """The memory of every account and its API in one: what it lists, or how it fails."""
 
     lists: tuple[Integration, ...] | FlashdutyError = (FEISHU,)
-    remembered: int | None = None
+    remembered: int | str | None = None
     asked: int = 0
+    key: bool = True
+    now_s: float = 0.0
     said: list[str] = field(default_factory=list)
     integrations: object = None
 
@@ -35,11 +37,11 @@ class Desk:
     def api(self) -> Desk:
         return self
 
-    def recall(self) -> int | None:
+    def recall(self) -> int | str | None:
         return self.remembered
 
-    def keep(self, integration_id: int | None) -> None:
-        self.remembered = integration_id
+    def keep(self, found: int | str) -> None:
+        self.remembered = found
 
     def ask(self, _call: object) -> tuple[Integration, ...]:
         self.asked += 1
@@ -51,14 +53,10 @@ class Desk:
         """Has nothing to close."""
 
     def lookup(self, settled: dict[str, int] | None = None) -> Lookup:
-        account = Account(name="a", plan=plan_of("1/second"), app_key_env="THE_KEY")
-        same: Any = lambda _account: self  # noqa: E731 - two seams, one stand-in
-        return Lookup(settled or {}, {"a": account}, same, same, self.said.append)
-
-
-@pytest.fixture(autouse=True)
-def key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("THE_KEY", "k")
+        account = Account(name="a", plan=plan_of("1/second"), app_key_env="NO_KEY_IS_READ")
+        memory: Any = lambda _account: self  # noqa: E731 - two seams, one stand-in
+        paced: Any = lambda _account: self if self.key else None  # noqa: E731
+        return Lookup(settled or {}, {"a": account}, memory, paced, self.said.append, lambda: self.now_s)
 
 
 def test_what_the_settings_say_asks_nobody() -> None:
@@ -75,17 +73,28 @@ def test_the_only_one_is_asked_for_once_and_remembered() -> None:
     assert (here.asked, here.remembered, list(found)) == (1, 7, ["a"])
 
 
-def test_what_somebody_asked_lately_needs_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("THE_KEY")
-    assert Desk(remembered=7).lookup().get("a") == 7
+def test_what_a_worker_has_found_needs_no_key() -> None:
+    assert Desk(remembered=7, key=False).lookup().get("a") == 7
 
 
-def test_without_a_key_it_says_what_a_key_would_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("THE_KEY")
-    here = Desk()
-    assert here.lookup().get("a") is None
-    assert here.said == ["account a: with its app key here, its only IM integration would be found"]
-    assert here.asked == 0
+def test_why_a_worker_found_none_is_said_without_a_key_and_asked_again_with_one() -> None:
+    keyless = Desk(remembered="2 have war rooms enabled", key=False)
+    found = keyless.lookup()
+    assert found.get("a") is None
+    assert found.reasons == {"a": "2 have war rooms enabled"}
+    assert Desk(remembered="2 have war rooms enabled").lookup().get("a") == 7
+
+
+def test_without_a_key_it_says_who_would_find_it_and_looks_again_soon() -> None:
+    here = Desk(key=False)
+    found = here.lookup()
+    assert found.get("a") is None
+    said = "its only IM integration is found by a worker that runs, or with its app key here"
+    assert (here.said, found.reasons, here.asked) == ([f"account a: {said}"], {"a": said}, 0)
+    here.remembered = 7
+    assert found.get("a") is None
+    here.now_s = UNKNOWN_S
+    assert (found.get("a"), found.reasons) == (7, {})
 
 
 @pytest.mark.parametrize(
@@ -96,16 +105,35 @@ def test_without_a_key_it_says_what_a_key_would_do(monkeypatch: pytest.MonkeyPat
         (OutcomeUnknown("cut", code="Timeout"), "account a: could not ask for its IM integration: Timeout: cut"),
     ],
 )
-def test_where_none_goes_without_saying_it_says_why_and_asks_no_more(lists: Any, said: str) -> None:  # noqa: ANN401
+def test_where_none_goes_without_saying_it_says_why_and_asks_no_more_for_a_while(lists: Any, said: str) -> None:  # noqa: ANN401
     here = Desk(lists)
     found = here.lookup()
     assert [found.get("a"), found.get("a")] == [None, None]
     assert here.asked == 1
     assert here.said[0].startswith(said)
-    assert here.remembered is None
+    assert here.said[0] == f"account a: {found.reasons['a']}"
+    assert not isinstance(here.remembered, int)
+    here.lists, here.now_s = (FEISHU,), NONE_S
+    assert found.get("a") == 7
 
 
-def test_an_integration_without_a_number_or_switched_off_opens_no_room() -> None:
-    assert only_one([Integration(0, "", "", ""), OFF]) is None
-    assert only_one([Integration(3, "", "", "")]) == 3
-    assert "\x1b" not in which([Integration(3, "\x1b[31m", "x", ""), SLACK])
+def test_what_was_found_is_looked_up_again_after_some_minutes() -> None:
+    here = Desk()
+    found = here.lookup()
+    assert found.get("a") == 7
+    here.remembered = 8
+    assert found.get("a") == 7
+    here.now_s = FOUND_S
+    assert (found.get("a"), here.asked) == (8, 1)
+
+
+def test_what_was_found_before_counts_where_nobody_can_tell() -> None:
+    here = Desk(remembered=7)
+    found = here.lookup()
+    assert found.get("a") == 7
+    here.remembered, here.lists, here.now_s = None, OutcomeUnknown("cut", code="Timeout"), FOUND_S
+    assert (found.get("a"), here.asked) == (7, 1)
+    here.key, here.now_s = False, 2 * FOUND_S
+    assert (found.get("a"), here.said) == (7, [])
+    here.remembered, here.now_s = "2 have war rooms enabled", 3 * FOUND_S
+    assert found.get("a") is None

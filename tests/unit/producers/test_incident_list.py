@@ -1,4 +1,4 @@
-"""Flashduty's incident list as jobs: every incident once, and a place to go on from after every page."""
+"""Flashduty's incident list as jobs: every incident once, and a place to go on from after every piece."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from producers.bookmark import Asked, Bookmark
-from producers.incident_list import Count, IncidentList
+from producers.incident_list import LOOKS, Count, IncidentList
 from producers.span import Span
 from worker.errors import FlashdutyError, OutcomeUnknown, RequestRefused
 from worker.flashduty import Incident, IncidentPage, ListedRoom, Reply
 from worker.flashduty.answers import MAX_WINDOW_S
-from worker.jobs import Lane
+from worker.jobs import Lane, WarRoom
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +35,8 @@ class Api:
 
     starts: list[int]
     rooms: set[str] = field(default_factory=set)
+    gone: set[str] = field(default_factory=set)
+    closed: set[int] = field(default_factory=set)
     page: int = 2
     expired: bool = False
     stuck: bool = False
@@ -57,16 +59,20 @@ class Api:
             raise RequestRefused("no", code="InvalidParameter", status=400)
         found = [n for n, start in enumerate(self.starts) if query.start_time <= start <= query.end_time]
         offset = int(query.search_after_ctx or 0)
-        shown = found[offset : offset + min(self.page, query.limit)]
-        more = self.stuck or offset + self.page < len(found)
-        after = "1" if self.stuck else str(offset + self.page)
+        rest = [n for n in found[offset:] if n not in self.closed]
+        shown = rest[: min(self.page, query.limit)]
+        more = self.stuck or len(shown) < len(rest)
+        after = "1" if self.stuck else str(found.index(shown[-1]) + 1) if shown else ""
         items = tuple(Incident(f"{n:024x}", "", "", "Triggered", "Critical", self.starts[n], 1) for n in shown)
         return Reply(IncidentPage(items, more, after if more else "", min(len(found), 1000)), "", 0.0)
 
     def list_rooms(self, incident_id: str, integration_id: int) -> Reply[tuple[ListedRoom, ...]]:
         self.looked.append((incident_id, integration_id))
-        rooms = (ListedRoom("oc_1", integration_id, incident_id, "enabled", 1),) if incident_id in self.rooms else ()
-        return Reply(rooms, "", 0.0)
+        rooms = (ListedRoom(f"oc_{incident_id}", integration_id, incident_id, "enabled", 1),)
+        return Reply(rooms if incident_id in self.rooms | self.gone else (), "", 0.0)
+
+    def detail(self, _integration_id: int, chat_id: str) -> Reply[WarRoom | None]:
+        return Reply(None if chat_id.removeprefix("oc_") in self.gone else WarRoom(chat_id=chat_id), "", 0.0)
 
 
 def reading(api: Api, asked: Asked = ASKED, lane: Lane = Lane.BULK, *, look: bool = True) -> IncidentList:
@@ -78,12 +84,12 @@ def beginning(length_s: int = 1000, asked: Asked = ASKED) -> Bookmark:
 
 
 def ids(api: Api, place: Bookmark) -> list[int]:
-    return [int(job.incident_id, 16) for page in reading(api).pages(place) for job in page.jobs]
+    return [int(job.incident_id, 16) for piece in reading(api).pieces(place) for job in piece.jobs]
 
 
 def test_incidents_become_jobs_of_the_callers_integration_and_the_filters_are_asked_for() -> None:
     api = Api([START])
-    (page,) = reading(api, lane=Lane.URGENT).pages(beginning())
+    (page,) = reading(api, lane=Lane.URGENT).pieces(beginning())
     (job,) = page.jobs
     assert (job.account, job.integration_id, job.lane, page.place) == ("default", 5, Lane.URGENT, None)
     (query,) = api.asked
@@ -109,7 +115,7 @@ def test_wherever_it_is_interrupted_it_goes_on_and_loses_nothing(gaps: list[int]
     begin = beginning(sum(gaps) + 1)
     seen: list[int] = []
     place: Bookmark | None = begin
-    for number, one in enumerate(reading(api).pages(begin)):
+    for number, one in enumerate(reading(api).pieces(begin)):
         if number == stop:
             break
         seen += [int(job.incident_id, 16) for job in one.jobs]
@@ -124,7 +130,7 @@ def test_wherever_it_is_interrupted_it_goes_on_and_loses_nothing(gaps: list[int]
 def test_the_bookmark_counts_what_was_read() -> None:
     api = Api([START, START + 1, START + 2], rooms={f"{1:024x}"})
     asked = replace(ASKED, without_room=True)
-    first, second = reading(api, asked).pages(beginning(asked=asked))
+    first, second = reading(api, asked).pieces(beginning(asked=asked))
     assert first.place is not None
     assert (first.place.read, first.place.has_room, first.place.cursor) == (2, 1, "2")
     assert (second.place, second.read) == (None, 1)
@@ -133,11 +139,59 @@ def test_the_bookmark_counts_what_was_read() -> None:
 def test_incidents_with_a_room_are_left_out_only_if_asked_for() -> None:
     api = Api([START, START + 1], rooms={f"{1:024x}"})
     asked = replace(ASKED, without_room=True)
-    (page,) = reading(api, asked).pages(beginning(asked=asked))
+    (page,) = reading(api, asked).pieces(beginning(asked=asked))
     assert ([job.incident_id for job in page.jobs], page.has_room) == ([f"{0:024x}"], 1)
     assert api.looked == [(f"{0:024x}", 5), (f"{1:024x}", 5)]
-    (page,) = reading(api, asked, look=False).pages(beginning(asked=asked))
-    assert (len(page.jobs), api.calls) == (2, 4)
+    (page,) = reading(api, asked, look=False).pieces(beginning(asked=asked))
+    assert (len(page.jobs), api.calls) == (2, 1 + 2 + 1 + 1), "a list, two looks, one room; a list"
+
+
+def test_a_room_whose_group_is_gone_counts_as_none() -> None:
+    api = Api([START, START + 1, START + 2], page=3, rooms={f"{1:024x}"}, gone={f"{2:024x}"})
+    asked = replace(ASKED, without_room=True)
+    (piece,) = reading(api, asked).pieces(beginning(asked=asked))
+    assert ([job.incident_id for job in piece.jobs], piece.has_room) == ([f"{0:024x}", f"{2:024x}"], 1)
+    assert piece.gone == {f"{2:024x}"}
+    assert api.calls == 1 + 3 + 2, "a list, three looks, two rooms"
+
+
+def test_a_room_that_the_api_refuses_to_show_counts_as_one() -> None:
+    class Shy(Api):
+        def detail(self, _integration_id: int, _chat_id: str) -> Reply[WarRoom | None]:
+            raise RequestRefused("no", code="ResourceNotFound", status=404)
+
+    asked = replace(ASKED, without_room=True)
+    (piece,) = reading(Shy([START], rooms={f"{0:024x}"}), asked).pieces(beginning(asked=asked))
+    assert (piece.jobs, piece.has_room) == ([], 1)
+
+
+def test_where_each_incident_is_looked_at_a_page_is_handed_on_in_pieces() -> None:
+    count = 2 * LOOKS + 3
+    starts = [START + n for n in range(count)]
+    looking = replace(ASKED, without_room=True)
+    places = [piece.place for piece in reading(Api(starts, page=100), looking).pieces(beginning(asked=looking))]
+    assert [place.read if place else None for place in places] == [LOOKS, 2 * LOOKS, None]
+    (all_at_once,) = reading(Api(starts, page=100)).pieces(beginning())
+    assert all_at_once.read == count
+
+
+@given(stop=st.integers(1, 12), closed=st.sets(st.integers(0, 59)), page=st.integers(LOOKS, 40))
+def test_interrupted_within_a_page_it_looks_at_none_again_and_loses_none(
+    stop: int, closed: set[int], page: int
+) -> None:
+    """Though incidents were closed since then, so that the others moved up."""
+    api = Api([START + n for n in range(60)], page=page)
+    looking = replace(ASKED, without_room=True)
+    before: list[str] = []
+    place: Bookmark | None = None
+    for _, piece in zip(range(stop), reading(api, looking).pieces(beginning(asked=looking)), strict=False):
+        before += [job.incident_id for job in piece.jobs]
+        place = piece.place
+    api.closed, api.looked = closed, []
+    after = [job.incident_id for piece in reading(api, looking).pieces(place) for job in piece.jobs] if place else []
+    assert not set(before) & set(after)
+    assert set(before) | set(after) >= {f"{n:024x}" for n in set(range(60)) - closed}
+    assert len(api.looked) == len(after)
 
 
 def test_an_incident_without_a_usable_id_is_said_and_stops_nobody() -> None:
@@ -147,7 +201,7 @@ def test_an_incident_without_a_usable_id_is_said_and_stops_nobody() -> None:
             odd = replace(page.items[0], incident_id="\x1b[31m")
             return Reply(replace(page, items=(odd, *page.items)), "", 0.0)
 
-    (page,) = reading(Strange([START])).pages(beginning())
+    (page,) = reading(Strange([START])).pieces(beginning())
     assert (len(page.jobs), page.read) == (1, 2)
     assert "24 hexadecimal digits" in page.unusable[0]
     assert "\x1b" not in page.unusable[0]

@@ -75,3 +75,9 @@ def test_the_windows_cover_the_span_and_the_api_takes_each(start: int, length: i
     for window in windows:
         IncidentQuery(start_time=window.start, end_time=window.end)
         assert next(span.after(window.start).windows()) == window, "going on begins with the same windows"
+
+
+def test_it_ends_now_at_the_latest_so_that_no_call_asks_for_the_future() -> None:
+    assert Span.of("24h", "2099-01-01", NOW) == Span.of("24h", None, NOW)
+    with pytest.raises(SettingsError, match="must lie before now"):
+        Span.of("2098-01-01", "2099-01-01", NOW)

@@ -53,3 +53,12 @@ def interrupted(stream: io.StringIO) -> None:
         clock.now_s += 5
         ticker.show("5")
         raise KeyboardInterrupt
+
+
+class Closed(Terminal):
+    def write(self, _text: str) -> int:
+        raise OSError(5, "Input/output error")
+
+
+def test_a_terminal_that_was_closed_stops_nothing() -> None:
+    assert told(Closed(), 2, 3) == ""
