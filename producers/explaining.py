@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from producers.console import about, duration, iso, many, when
+from producers.pausing import paused
 from worker.jobs import JobState, Lane
 
 if TYPE_CHECKING:
@@ -110,9 +111,8 @@ class Explanation:
             said.append(f"no worker serves its account: {self.crew.text(1)}")
         if self.halt is not None:
             said += [self.halt.sentence(), f"to do: {self.halt.to_do()}"]
-        elif self.forecast.level.lines.pause_s > 0:
-            pause = duration(self.forecast.level.lines.pause_s)
-            said.append(f"the account is paused for another {pause}: the API said 429")
+        elif why := paused(self.forecast.level, self.now_s):
+            said.append(f"the account is {why}")
         return said
 
     def _times(self) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -44,6 +44,10 @@ class Forecast:
     def plan(self) -> Plan:
         """The limits in force."""
         return self.level.plan
+
+    def at_limits(self, plan: Plan) -> Forecast:
+        """The same with other limits, whose buckets begin empty."""
+        return replace(self, level=replace(self.level, plan=plan, tokens=(0.0,) * len(plan.limits)))
 
     def in_front(self, lane: Lane, rank: int) -> int:
         """Jobs whose calls go out before that of the job which has `rank` others of its lane in front."""

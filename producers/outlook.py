@@ -56,5 +56,7 @@ def last_of(ends_in_s: Iterable[float | None]) -> float | None:
 
 def forecast_of(desk: Desk, crew: Crew, trouble: Trouble | None) -> Forecast:
     """The account's lines and bucket now, for whoever has its workers and its trouble read already."""
-    halted = trouble is not None or not crew.alive
-    return Forecast(desk.bucket.peek(), desk.ledger.standing(), now(), halted=halted)
+    level = desk.bucket.peek()
+    held = level.orders.hold is not None and level.orders.hold.until is None
+    halted = trouble is not None or not crew.alive or held
+    return Forecast(level, desk.ledger.standing(), now(), halted=halted)

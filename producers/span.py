@@ -63,14 +63,32 @@ def moment_s(option: str, text: str, now_s: float) -> float:
         SettingsError: the text is neither.
     """
     plain = text.strip()
-    parts = re.findall(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([smhdw])", plain.lower(), re.ASCII)
-    if parts and "".join(number + unit for number, unit in parts) == plain.lower():
-        moment = now_s - sum(float(number) * UNIT_S[unit] for number, unit in parts)
-    else:
-        moment = _instant(option, plain)
+    ago_s = _duration_s(plain.lower())
+    moment = _instant(option, plain) if ago_s is None else now_s - ago_s
     if moment < 0:
         raise SettingsError(f"{option} {shown(text)} lies before 1970: there were no incidents")
     return moment
+
+
+def length_s(option: str, text: str) -> float:
+    """How long a duration like `10m`, `1h30m` or `45s` is, in seconds.
+
+    Raises:
+        SettingsError: the text is none, or nothing.
+    """
+    length = _duration_s(text.strip().lower())
+    if not length:
+        hint = f"; did you mean {text.strip()}m?" if re.fullmatch(r"[0-9]{1,9}", text.strip(), re.ASCII) else ""
+        raise SettingsError(f"{option} must be how long (45s, 10m, 1h30m), got {shown(text)}{hint}")
+    return length
+
+
+def _duration_s(text: str) -> float | None:
+    """So many seconds; None if the text is no duration."""
+    parts = re.findall(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([smhdw])", text, re.ASCII)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        return None
+    return sum(float(number) * UNIT_S[unit] for number, unit in parts)
 
 
 def _instant(option: str, text: str) -> float:

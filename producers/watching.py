@@ -49,6 +49,7 @@ class Sample:
         rate_per_s: the speed the accounts keep in steady flow, in calls per second.
         allowed_per_s: what the API allows them, in calls per second.
         pause_s: what is left of a pause, after a 429 or until the next probe, in seconds.
+        paused: why, in words; of the account whose pause is the longest.
         halts: the accounts that are down or suspended.
         alive: workers that live; None if nobody looked.
     """
@@ -66,6 +67,7 @@ class Sample:
     rate_per_s: float = 1.0
     allowed_per_s: float = 1.0
     pause_s: float = 0.0
+    paused: str = ""
     halts: tuple[Halt, ...] = ()
     alive: int | None = None
 
@@ -252,7 +254,7 @@ def _obstacles(view: View) -> list[str]:
     now = view.sample
     parts = [halt.short(named=halt.account != "default") for halt in now.halts]
     if now.pause_s > 0 and not now.halts:
-        parts.append(f"paused for {duration(now.pause_s)}: the API said 429")
+        parts.append(now.paused)
     if now.alive == 0:
         parts.append(f"no worker is alive: {START}")
     elif view.stalled_s is not None:

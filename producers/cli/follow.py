@@ -15,6 +15,7 @@ from producers.cli.views import failure_lines
 from producers.crew import Crew
 from producers.desk import batch_progress, halts_of
 from producers.outlook import batch_ends_in_s, last_of, outlook
+from producers.pausing import paused
 from producers.watching import Sample, Watch, line, result
 from worker.errors import QueueUnavailable
 from worker.jobs import JobState
@@ -114,7 +115,9 @@ def take_sample(desks: Sequence[Desk], batch: str | None) -> Sample:
             batch_ends_in_s(desk, forecast, batch, mine[desk.account.name])
             for desk, forecast in zip(busy, forecasts, strict=True)
         )
-    shared = busy or [desk for desk in desks if desk.account.name in mine]
+    longest = max((forecast.level for forecast in forecasts), key=lambda level: level.lines.pause_s, default=None)
+    idle = [desk for desk in desks if desk.account.name in mine]
+    plans = [forecast.plan for forecast in forecasts] or [desk.account.plan for desk in idle]
     return Sample(
         at_s=time.monotonic(),
         queued=_count(mine.values(), JobState.QUEUED),
@@ -125,10 +128,11 @@ def take_sample(desks: Sequence[Desk], batch: str | None) -> Sample:
         failed=_count(mine.values(), JobState.FAILED),
         cancelled=_count(mine.values(), JobState.CANCELLED),
         line=sum(lines[desk.account.name].waiting for desk in busy),
-        rate_per_s=sum(desk.account.plan.rate_per_s for desk in shared) or 1.0,
-        allowed_per_s=sum(desk.account.plan.allowed_per_s for desk in shared) or 1.0,
+        rate_per_s=sum(plan.rate_per_s for plan in plans) or 1.0,
+        allowed_per_s=sum(plan.allowed_per_s for plan in plans) or 1.0,
         ends_in_s=ends_in_s,
-        pause_s=max((forecast.level.lines.pause_s for forecast in forecasts), default=0.0),
+        pause_s=longest.lines.pause_s if longest else 0.0,
+        paused=paused(longest, time.time()) if longest else "",
         halts=tuple(halts_of(busy)),
         alive=min((Crew(desk.ledger.workers()).alive for desk in busy), default=None),
     )

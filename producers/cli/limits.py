@@ -13,10 +13,11 @@ from producers.desk import halt_of
 if TYPE_CHECKING:
     from producers.desk import Desk
     from producers.halts import Halt
+    from worker.token_bucket import Resumed
 
 
 def resume(account: str | None, *, json: bool) -> Exit:
-    """Lets the accounts be called again that are suspended or down.
+    """Lets the accounts be called again that are suspended, down or paused by a person.
 
     Raises:
         BadInput: no such account.
@@ -25,7 +26,12 @@ def resume(account: str | None, *, json: bool) -> Exit:
     done = [(desk, halt_of(desk), desk.bucket.resume()) for desk in open_desks(account)]
     if json:
         listed = [
-            {"account": desk.account.name, "resumed": resumed, "was": halt.as_json() if halt and resumed else None}
+            {
+                "account": desk.account.name,
+                "resumed": bool(resumed),
+                "was": halt.as_json() if halt and resumed.halted else None,
+                "was_paused": resumed.held,
+            }
             for desk, halt, resumed in done
         ]
         console.answer_json({"accounts": listed})
@@ -34,14 +40,15 @@ def resume(account: str | None, *, json: bool) -> Exit:
     return Exit.DONE
 
 
-def _lines(desk: Desk, halt: Halt | None, *, resumed: bool) -> list[str]:
+def _lines(desk: Desk, halt: Halt | None, *, resumed: Resumed) -> list[str]:
     name = f"account {desk.account.name}"
     pause_s = desk.bucket.peek().lines.pause_s
     paused = f"; it is paused for {console.duration(pause_s)}: the API said 429, that stays" if pause_s > 0 else ""
     if not resumed:
-        return [f"{name} is neither suspended nor down{paused}; nothing was changed"]
+        return [f"{name} is neither suspended nor down nor paused by a person{paused}; nothing was changed"]
     waiting = desk.ledger.progress().waiting
-    lines = [f"{name} is called again{paused}; {what_it_was(halt)}", *what_next(halt, waiting)]
+    was = what_it_was(halt) if resumed.halted else "it was paused by a person"
+    lines = [f"{name} is called again{paused}; {was}", *what_next(halt, waiting)]
     crew = Crew(desk.ledger.workers())
     return lines if crew.alive else [*lines, f"workers: {crew.text(waiting)}"]
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from producers.answers import BatchView, batch_json, record_json
 from producers.cli.views import failure_lines
-from producers.console import about, duration, many, number, when
+from producers.console import about, many, number, when
+from producers.pausing import paused
 from producers.watching import per_minute
 from worker.jobs import JobState
 
@@ -59,7 +60,7 @@ class AccountView:
 
 def account_json(view: AccountView) -> dict[str, object]:
     """The account for machines."""
-    states, plan = view.progress.states, view.account.plan
+    states, plan = view.progress.states, view.forecast.plan
     return {
         "account": view.account.name,
         "queued": {"urgent": view.urgent, "bulk": view.queued - view.urgent},
@@ -86,7 +87,7 @@ def account_json(view: AccountView) -> dict[str, object]:
 
 def account_lines(view: AccountView, now_s: float) -> list[str]:
     """The account for people."""
-    states, plan = view.progress.states, view.account.plan
+    states, plan = view.progress.states, view.forecast.plan
     now = [f"queued {number(view.urgent)} urgent + {number(view.queued - view.urgent)} bulk"]
     now += [f"{state.value} {number(max(0, states[state]))}" for state in (JobState.OPENING, JobState.RETRYING)]
     now += [f"{number(view.unread)} sent by other clients and not read yet"] if view.unread else []
@@ -97,7 +98,7 @@ def account_lines(view: AccountView, now_s: float) -> list[str]:
         *_halt_lines(view, now_s),
         f"  now      {', '.join(now)}",
         f"  ended    {', '.join(ended)}",
-        f"  limit    {plan} (we keep {per_minute(plan.rate_per_s)}); {_bucket(view)}",
+        f"  limit    {plan} (we keep {per_minute(plan.rate_per_s)}); {_bucket(view, now_s)}",
     ]
     if view.crew is not None:
         lines.append(f"  workers  {view.crew.text(view.progress.waiting)}")
@@ -119,12 +120,12 @@ def _halt_lines(view: AccountView, now_s: float) -> list[str]:
     return [f"  {state}: {why}", *(f"  {name:<9}{text}" for name, text in rest)]
 
 
-def _bucket(view: AccountView) -> str:
+def _bucket(view: AccountView, now_s: float) -> str:
     level = view.forecast.level
     if view.halt is not None:
         return view.halt.next_probe()
-    if level.lines.pause_s > 0:
-        return f"paused for {duration(level.lines.pause_s)}: the API said 429"
+    if why := paused(level, now_s):
+        return why
     ready = min(level.tokens, default=0.0)
     if level.next_slot_s > 0:
         return f"the next call may go out in {level.next_slot_s:.2f} s"

@@ -37,7 +37,8 @@ async def limits(request: Request, caller: MayRead) -> Response:
 
 
 def _limit(desk: Desk, most: int) -> LimitJson:
-    plan, level, progress, halt = desk.account.plan, desk.bucket.peek(), desk.ledger.progress(), halt_of(desk)
+    level, progress, halt = desk.bucket.peek(), desk.ledger.progress(), halt_of(desk)
+    plan = level.plan
     queued = max(0, progress.states[JobState.QUEUED])
     urgent = min(max(0, progress.queued_urgent), queued)
     said: LimitJson = {

@@ -195,13 +195,16 @@ def test_resume_for_machines_of_one_account(run: Run, bucket: TokenBucket) -> No
     (was,) = one_object(run("limit", "resume", "--account", "default", "--json"))["accounts"]
     assert (was["account"], was["resumed"], was["was"]["state"]) == ("default", True, "down")
     (is_,) = one_object(run("limit", "resume", "--json"))["accounts"]
-    assert is_ == {"account": "default", "resumed": False, "was": None}
+    assert is_ == {"account": "default", "resumed": False, "was": None, "was_paused": False}
 
 
 def test_resume_of_an_account_that_is_called_changes_nothing_not_even_a_429s_pause(
     run: Run, bucket: TokenBucket
 ) -> None:
-    assert run("limit", "resume").stdout == "account default is neither suspended nor down; nothing was changed\n"
+    assert (
+        run("limit", "resume").stdout
+        == "account default is neither suspended nor down nor paused by a person; nothing was changed\n"
+    )
     bucket.penalty(30.0)
     done = run("limit", "resume")
     assert done.returncode == 0

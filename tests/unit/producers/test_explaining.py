@@ -76,7 +76,7 @@ def test_a_halted_account_says_why_and_what_to_do(trouble: Any) -> None:  # noqa
 
 def test_a_pause_is_said() -> None:
     _, pause, *_ = explained(record(job=BULK), 3, pause_s=12.0).sentences()
-    assert pause == "the account is paused for another 12 s: the API said 429"
+    assert pause == "the account is paused for 12 s: the API said 429"
 
 
 def test_a_job_in_hand_waits_for_its_slot_or_for_the_api() -> None:

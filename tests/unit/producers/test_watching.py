@@ -162,7 +162,7 @@ def test_the_line_says_what_a_person_wants_to_know() -> None:
 
 
 def test_the_line_says_why_nothing_moves() -> None:
-    paused = replace(sample(queued=10), pause_s=12.4, ends_in_s=13.0)
+    paused = replace(sample(queued=10), pause_s=12.4, paused="paused for 12 s: the API said 429", ends_in_s=13.0)
     assert line(seen(paused)).endswith("about 13 s left, paused for 12 s: the API said 429")
     stalled = seen(sample(0, queued=10), sample(30, queued=10))
     assert line(stalled).endswith("no job was taken for 30 s: is a worker running?")
