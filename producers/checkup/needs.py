@@ -24,6 +24,7 @@ HGET {job} f
 HMGET {job} f
 HGETALL {job}
 HVALS {job}
+HLEN {job}
 HDEL {job} f
 HINCRBY {counts} f 1
 EXISTS {job}
@@ -36,6 +37,7 @@ ZRANGE {retries} 0 1
 ZSCORE {retries} m
 ZCARD {retries}
 ZRANK {retries} m
+ZCOUNT {retries} -inf 1
 ZRANGE {retries} 0 1 BYSCORE LIMIT 0 1 WITHSCORES
 ZREVRANGE {retries} 0 1
 ZRANGEBYSCORE {retries} -inf 1 LIMIT 0 1
