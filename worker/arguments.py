@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 NAMES: Final = ("incident_id", "integration_id", "member_ids", "add_observers", "account", "batch", "urgent")
 """The arguments that there are."""
 
+LONGEST_NAME: Final = 100
 SHOWN_VALUE: Final = 40
 SHOWN: Final = 200
-"""Characters of one value, and of all that is shown of a message."""
+"""Characters of a name, of another value, and of all that is shown of a message."""
 
 
 def job_of(arguments: Mapping[str, object], integration_ids: Mapping[str, int | None]) -> WarRoomJob:
@@ -46,6 +47,17 @@ def job_of(arguments: Mapping[str, object], integration_ids: Mapping[str, int | 
     if "integration_id" not in fields and default is not None:
         fields["integration_id"] = default
     return WarRoomJob.of(**{**fields, "account": account, "lane": Lane.URGENT if urgent else Lane.BULK})
+
+
+def shown(arguments: Mapping[str, object]) -> str:
+    """The arguments as a person reads them in Flower: incident, account, lane, batch; those of no job as a preview."""
+    names = [arguments.get("incident_id"), arguments.get("account") or "default", arguments.get("batch") or ""]
+    texts = [name for name in names if isinstance(name, str) and name.isprintable() and len(name) <= LONGEST_NAME]
+    if len(texts) < len(names):
+        return preview(arguments)
+    incident, account, batch = texts
+    lane = Lane.URGENT if arguments.get("urgent") is True else Lane.BULK
+    return f"{incident} @ {account}, {lane}" + (f", batch {batch}" if batch else "")
 
 
 def preview(arguments: Mapping[str, object]) -> str:

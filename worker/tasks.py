@@ -21,6 +21,7 @@ from worker.recovery import Recovery
 from worker.redis_store import RedisStore
 from worker.refusals import LONGEST, Refusal, Refusals
 from worker.settings import Settings
+from worker.verdict import Failed, tell
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -45,7 +46,7 @@ def runtime() -> Runtime:
     return _runtime
 
 
-@app.task(name=TASK, bind=True, ignore_result=True, acks_late=True, throws=(InvalidJob,), Request=guard.Checked)  # type: ignore[untyped-decorator]
+@app.task(name=TASK, bind=True, ignore_result=True, acks_late=True, throws=(Failed,), Request=guard.Checked)  # type: ignore[untyped-decorator]
 def open_war_room(self: Any, **fields: Any) -> str:  # noqa: ANN401
     """Opens the room of one job; docs/celery.md has the message's fields."""
     queue = (self.request.delivery_info or {}).get("routing_key", "")
@@ -57,14 +58,14 @@ def open_war_room(self: Any, **fields: Any) -> str:  # noqa: ANN401
         report = here.desks[job.account].open_war_room(job, asked, lambda taken: _show(self.request.id, job, taken))
     except InvalidJob as error:
         _refuse(queue, str(error), self.request.id, preview(fields))
-        raise  # for Celery's events; `throws` spares the log its traceback
+        raise Failed(f"refused: {error}") from None  # `throws` spares the log its traceback
     except QueueUnavailable as error:  # only a worker that must stop gives up holding
         log.warning("left in its queue", task_id=self.request.id, error=str(error))
         raise Reject(requeue=True) from None
     finally:
         asked()
     _say(report.job or job, report, time.monotonic() - began)
-    return report.outcome.value
+    return tell(report)
 
 
 def _refuse(queue: str, reason: str, task_id: str, shown: str = "") -> None:
@@ -81,8 +82,9 @@ def _refuse(queue: str, reason: str, task_id: str, shown: str = "") -> None:
 def _show(task_id: str, named: WarRoomJob, taken: WarRoomJob) -> None:
     """Tells Flower which job this is about, if the message named another one: behind what Celery has said of it."""
     events = getattr(_consumer, "event_dispatcher", None)
-    if events is not None and taken.id != named.id:
+    if events is not None and shown(taken) != shown(named):
         events.send("task-received", uuid=task_id, name=TASK, args="()", kwargs=shown(taken))
+        events.send("task-started", uuid=task_id)  # or Flower would count it among those that wait to be started
 
 
 def _say(job: WarRoomJob, report: Report, took_s: float) -> None:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from producers.parsing import FIELDS, Defaults, parse_job
-from worker.arguments import NAMES, SHOWN, job_of, preview
+from worker.arguments import NAMES, SHOWN, job_of, preview, shown
 from worker.errors import InvalidJob
 from worker.jobs import INT64_MAX, Lane, WarRoomJob
 
@@ -179,3 +179,22 @@ def test_what_is_shown_of_a_refused_message_is_short_printable_and_only_what_we_
 def test_a_preview_names_each_argument() -> None:
     arguments = {"incident_id": "12", "urgent": "yes", "member_ids": [1], "token": "s3cret", "batch": 10**30}
     assert preview(arguments) == "incident_id='12', member_ids=(list), batch=(int), urgent='yes', 1 more"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"incident_id": INCIDENT}, f"{INCIDENT} @ default, bulk"),
+        ({"incident_id": INCIDENT, "account": None, "batch": None}, f"{INCIDENT} @ default, bulk"),
+        (
+            {"incident_id": INCIDENT, "account": "eu", "urgent": True, "batch": "outage-42", "member_ids": [1]},
+            f"{INCIDENT} @ eu, urgent, batch outage-42",
+        ),
+        ({"incident_id": 7, "token": "secret"}, "incident_id=7, 1 more"),
+        ({"incident_id": "a\u202eb"}, r"incident_id='a\u202eb'"),
+        ({"incident_id": INCIDENT, "batch": "x" * 101}, f"incident_id='{INCIDENT}', batch='{'x' * 40}'"),
+        ({}, ""),
+    ],
+)
+def test_what_is_shown_of_a_message_is_for_people(arguments: dict[str, object], text: str) -> None:
+    assert shown(arguments) == text
