@@ -6,6 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+import click
 import structlog
 from celery import bootsteps, signals
 from celery.exceptions import Reject
@@ -155,9 +156,19 @@ def app_for_celery() -> Celery:
         RedisStore(settings.redis_url).close()  # Celery would say what is wrong with the address in a traceback
         declare_queues(settings.accounts())
         app.conf.worker_concurrency = settings.concurrency
+        _prepare_flower(settings)
     except SettingsError as error:
         _end(str(error), EXIT_SETTINGS)
     return app
+
+
+def _prepare_flower(settings: Settings) -> None:
+    context = click.get_current_context(silent=True)
+    if context is None or context.find_root().invoked_subcommand != "flower":
+        return
+    from worker import flower  # noqa: PLC0415 - it is not installed everywhere
+
+    flower.prepare(app, settings, lambda problem: _end(problem, EXIT_SETTINGS))
 
 
 @signals.setup_logging.connect  # type: ignore[untyped-decorator]
