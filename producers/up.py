@@ -17,6 +17,7 @@ from honcho.environ import expand_processes, parse_procfile
 from honcho.printer import Printer
 
 from producers.alone import alone
+from producers.flower_password import password_env
 from producers.up_process import UpProcess
 from sandbox.processes import is_free
 from sandbox.stack import StackError, Valkey
@@ -41,6 +42,9 @@ LOCK: Final = DATA / "lock"
 PORT: Final = DATA / "port"
 """The embedded Valkey's last port: other terminals hold an address with it."""
 
+FLOWER_PASSWORD: Final = DATA / "flower-password"
+"""Made at the first start; Flower says that it is there."""
+
 USUAL_PORT: Final = 6379
 
 SHARED: Final = ("FLASHDUTY_INTEGRATION_ID", "WARROOMS_ACCOUNTS_FILE")
@@ -64,7 +68,9 @@ def run(procfile: Path = Path("Procfile")) -> int:
     signal.signal(signal.SIGHUP, _hang_up)
     try:
         with alone(LOCK) as lock, _redis(lock) as url:
-            return _run({"REDIS_URL": url}, without_taken_flower(processes))
+            kept = without_taken_flower(processes)
+            flowers = [command for command in kept.values() if _flower_port(command) is not None]
+            return _run({"REDIS_URL": url, **password_env(FLOWER_PASSWORD, flowers)}, kept)
     except StackError as error:
         problem = str(error)
     raise SettingsError(problem)
@@ -87,7 +93,7 @@ def _flower_port(command: str) -> int | None:
     if not _FLOWER.search(command):
         return None
     named = _FLOWER_PORT.search(command)
-    return int(named[1]) if named else 5555
+    return int(named[1] if named else os.environ.get("FLOWER_PORT") or 5555)
 
 
 def _run(env: Mapping[str, str], processes: Mapping[str, str]) -> int:

@@ -19,10 +19,11 @@ NAMES: Final = ("incident_id", "integration_id", "member_ids", "add_observers", 
 
 _HINTS: Final = {"lane": "; write urgent=true"}
 
+LONGEST_NAME: Final = 100
 SHOWN_NAMES: Final = 3
 SHOWN_VALUE: Final = 40
 SHOWN: Final = 200
-"""Names that no job has, characters of one value, and of all that is shown of a message."""
+"""Characters of a name, names that no job has, characters of another value, and of all that is shown of a message."""
 
 
 def job_of(arguments: Mapping[str, object], integration_ids: Mapping[str, int | None]) -> WarRoomJob:
@@ -70,6 +71,17 @@ def _strange(arguments: Mapping[str, object]) -> list[str]:
     names = [name for name in arguments if name not in NAMES]
     more = [f"and {len(names) - SHOWN_NAMES} more"] if len(names) > SHOWN_NAMES else []
     return [f"{_name(name)}: is not a field of a job{_HINTS.get(name, '')}" for name in names[:SHOWN_NAMES]] + more
+
+
+def shown(arguments: Mapping[str, object]) -> str:
+    """The arguments as a person reads them in Flower: incident, account, lane, batch; those of no job as a preview."""
+    names = [arguments.get("incident_id"), arguments.get("account") or "default", arguments.get("batch") or ""]
+    texts = [name for name in names if isinstance(name, str) and name.isprintable() and len(name) <= LONGEST_NAME]
+    if len(texts) < len(names):
+        return preview(arguments)
+    incident, account, batch = texts
+    lane = Lane.URGENT if arguments.get("urgent") is True else Lane.BULK
+    return f"{incident} @ {account}, {lane}" + (f", batch {batch}" if batch else "")
 
 
 def preview(arguments: Mapping[str, object]) -> str:

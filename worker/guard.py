@@ -3,7 +3,7 @@
 Four places, from the outside in: what kombu cannot read; what Celery cannot read; a task that we do not have; and a
 message of our task whose parts are not what docs/celery-clients.md says (`Checked`). What it carries besides, such as
 callbacks, is left out: a message may open a room, not send other messages. A message whose arguments are no job gets
-as far as the task, so that Flower shows it.
+as far as the task, so that Flower shows it. What Flower shows of any message is written here, not by its sender.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import redis
 from celery.exceptions import InvalidTaskError
 from celery.worker.request import Request
 
+from worker.arguments import shown
 from worker.due import times_of
 from worker.gate import GATE
 
@@ -27,9 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-HEADERS: Final = frozenset(
-    {"lang", "task", "id", "root_id", "parent_id", "eta", "expires", "origin", "argsrepr", "kwargsrepr"}
-)
+HEADERS: Final = frozenset({"lang", "task", "id", "root_id", "parent_id", "eta", "expires", "origin"})
 """What a message's headers may say; all of them are texts. Time limits, retries and groups are not our trade."""
 
 TIMES: Final = frozenset({"eta", "expires"})
@@ -59,7 +58,13 @@ class Checked(Request):  # type: ignore[misc]
             raise InvalidTaskError("the property 'delivery_info' must have a 'routing_key', the queue's name, a text")
         texts = {name: value for name, value in texts.items() if name not in TIMES} | _times(said)
         kwargs = _keyword_arguments(body if decoded else message.payload)
-        super().__init__(message, body=([], kwargs, {}), headers=texts, decoded=True, **options)
+        people_read = {"argsrepr": "()", "kwargsrepr": shown(kwargs)}
+        super().__init__(message, body=([], kwargs, {}), headers=texts | people_read, decoded=True, **options)
+
+    def send_event(self, type: str, **fields: Any) -> None:  # noqa: A002, ANN401 - Celery's own
+        """Tells Flower; a defect's traceback is in this worker's log, and nobody else's is worth reading."""
+        fields.pop("traceback", None)
+        super().send_event(type, **fields)
 
 
 def _times(headers: Mapping[str, Any]) -> dict[str, str]:

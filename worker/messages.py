@@ -12,6 +12,7 @@ from base64 import b64encode
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
+from worker import arguments
 from worker.jobs import Lane
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def arguments_of(job: WarRoomJob) -> dict[str, Any]:
 
 def shown(job: WarRoomJob) -> str:
     """The job as Flower shows it."""
-    return f"{job.incident_id} @ {job.account}"
+    return arguments.shown(arguments_of(job))
 
 
 def nudge(job: WarRoomJob) -> str:

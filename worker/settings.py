@@ -145,6 +145,8 @@ class Settings(BaseSettings):
     concurrency: int = Field(64, ge=1, le=1024, validation_alias="WARROOMS_CONCURRENCY")
     retention_days: float = Field(7, gt=0, le=3650, validation_alias="WARROOMS_RETENTION_DAYS")
     log_format: LogFormat = Field(LogFormat.AUTO, validation_alias="WARROOMS_LOG_FORMAT")
+    flower_password_file: OptionalPath = Field(None, validation_alias="WARROOMS_FLOWER_PASSWORD_FILE")
+    flower_open: bool = Field(default=False, validation_alias="WARROOMS_FLOWER_OPEN")
 
     @classmethod
     def load(cls) -> Settings:

@@ -6,6 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+import click
 import structlog
 from celery import bootsteps, signals
 from celery.exceptions import Reject
@@ -24,6 +25,7 @@ from worker.refusals import LONGEST, Refusal, Refusals
 from worker.renewal import Renewal
 from worker.settings import Settings
 from worker.steering import Steering
+from worker.verdict import Failed, tell
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -48,7 +50,7 @@ def runtime() -> Runtime:
     return _runtime
 
 
-@app.task(name=TASK, bind=True, ignore_result=True, acks_late=True, throws=(InvalidJob,), Request=guard.Checked)  # type: ignore[untyped-decorator]
+@app.task(name=TASK, bind=True, ignore_result=True, acks_late=True, throws=(Failed,), Request=guard.Checked)  # type: ignore[untyped-decorator]
 def open_war_room(self: Any, **fields: Any) -> str:  # noqa: ANN401
     """Opens the room of one job; docs/celery.md has the message's fields."""
     queue = (self.request.delivery_info or {}).get("routing_key", "")
@@ -60,7 +62,7 @@ def open_war_room(self: Any, **fields: Any) -> str:  # noqa: ANN401
         report = here.desks[job.account].open_war_room(job, asked, lambda taken: _show(self.request.id, job, taken))
     except InvalidJob as error:
         _refuse(queue, str(error), self.request.id, preview(fields))
-        raise  # for Celery's events; `throws` spares the log its traceback
+        raise Failed(f"refused: {error}") from None  # `throws` spares the log its traceback
     except (QueueUnavailable, FlashdutyError, NoMoreSlots) as error:
         # Redis is away and this worker must stop; or its integration cannot be looked up now: the slots slow that down.
         log.warning("left in its queue", task_id=self.request.id, error=str(error))
@@ -68,7 +70,7 @@ def open_war_room(self: Any, **fields: Any) -> str:  # noqa: ANN401
     finally:
         asked()
     _say(report.job or job, report, time.monotonic() - began)
-    return report.outcome.value
+    return tell(report)
 
 
 def _refuse(queue: str, reason: str, task_id: str, shown: str = "") -> None:
@@ -85,8 +87,9 @@ def _refuse(queue: str, reason: str, task_id: str, shown: str = "") -> None:
 def _show(task_id: str, named: WarRoomJob, taken: WarRoomJob) -> None:
     """Tells Flower which job this is about, if the message named another one: behind what Celery has said of it."""
     events = getattr(_consumer, "event_dispatcher", None)
-    if events is not None and taken.id != named.id:
+    if events is not None and shown(taken) != shown(named):
         events.send("task-received", uuid=task_id, name=TASK, args="()", kwargs=shown(taken))
+        events.send("task-started", uuid=task_id)  # or Flower would count it among those that wait to be started
 
 
 def _say(job: WarRoomJob, report: Report, took_s: float) -> None:
@@ -157,9 +160,19 @@ def app_for_celery() -> Celery:
         RedisStore(settings.redis_url).close()  # Celery would say what is wrong with the address in a traceback
         declare_queues(settings.accounts())
         app.conf.worker_concurrency = settings.concurrency
+        _prepare_flower(settings)
     except SettingsError as error:
         _end(str(error), EXIT_SETTINGS)
     return app
+
+
+def _prepare_flower(settings: Settings) -> None:
+    context = click.get_current_context(silent=True)
+    if context is None or context.find_root().invoked_subcommand != "flower":
+        return
+    from worker import flower  # noqa: PLC0415 - it is not installed everywhere
+
+    flower.prepare(app, settings, lambda problem: _end(problem, EXIT_SETTINGS))
 
 
 @signals.setup_logging.connect  # type: ignore[untyped-decorator]

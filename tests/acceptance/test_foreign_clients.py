@@ -214,7 +214,7 @@ def _problems(log: str) -> list[dict[str, Any]]:
     return [line for line in lines if line["level"] in {"error", "critical"}]
 
 
-def _by_hand(kwargs: dict[str, Any]) -> str:
+def _by_hand(kwargs: dict[str, Any], **headers: str) -> str:
     """Celery's message protocol 2 as its documentation gives it, with nothing that is optional."""
     body = base64.b64encode(json.dumps([[], kwargs, {}]).encode()).decode()
     return json.dumps(
@@ -222,7 +222,7 @@ def _by_hand(kwargs: dict[str, Any]) -> str:
             "body": body,
             "content-type": "application/json",
             "content-encoding": "utf-8",
-            "headers": {"lang": "js", "task": TASK, "id": secrets.token_hex(8)},
+            "headers": {"lang": "js", "task": TASK, "id": secrets.token_hex(8), **headers},
             "properties": {
                 "body_encoding": "base64",
                 "delivery_info": {"exchange": "", "routing_key": "warrooms.default"},

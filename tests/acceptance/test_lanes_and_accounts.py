@@ -108,7 +108,8 @@ def test_batches_take_turns_and_flower_shows_which_job_a_task_serves(shared: Hou
     order = [room["incident_id"] for room in shared.rooms()]
     assert max(order.index(job.incident_id) for job in small) < 25
     shown: dict[str, list[str]] = {}
-    everybody = {f"{job.incident_id} @ default" for job in [*large, *small]}
+    everybody = {f"{job.incident_id} @ default, bulk, batch large" for job in large}
+    everybody |= {f"{job.incident_id} @ default, bulk, batch small" for job in small}
 
     def all_are_shown() -> bool:
         for event in _events(heard):

@@ -6,6 +6,7 @@ import base64
 import html
 import json
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -20,6 +21,7 @@ from sandbox.stack import until
 from worker.jobs import JobState
 
 from .house import CREATE, House
+from .watched import PASSWORD, Watched
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,15 +69,33 @@ class Wiretap:
 
 
 @pytest.fixture(scope="module")
-def told() -> Iterator[tuple[House, Wiretap]]:
+def flower_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("flower")
+
+
+@pytest.fixture(scope="module")
+def house() -> Iterator[House]:
+    with House(api=("--app-key", KEY, "--incidents", "3"), env={"FLASHDUTY_APP_KEY": KEY}) as house:
+        yield house
+
+
+@pytest.fixture(scope="module")
+def flower(house: House, flower_folder: Path) -> Iterator[Watched]:
+    """One that sees everything, has the key in its environment, says all it can, and keeps what it knows."""
+    options = ("--persistent=true", f"--db={flower_folder / 'flower'}", "--logging=debug")
+    with Watched(house.stack.env, flower_folder, *options) as watched:
+        yield watched
+
+
+@pytest.fixture(scope="module")
+def told(house: House, flower: Watched) -> tuple[House, Wiretap]:
     """A worker at level DEBUG whose API says the key back in every way it can."""
-    api = ("--app-key", KEY, "--incidents", "3")
-    with House(api=api, env={"FLASHDUTY_APP_KEY": KEY}) as house:
-        wiretap = Wiretap(house.stack.redis_url)
-        wiretap.start()
-        house.start_workers(1, "--loglevel", "DEBUG")
-        _provoke(house)
-        yield house, wiretap
+    wiretap = Wiretap(house.stack.redis_url)
+    wiretap.start()
+    house.start_workers(1, "--loglevel", "DEBUG")
+    flower.wait_for_workers(1)
+    _provoke(house)
+    return house, wiretap
 
 
 def _provoke(house: House) -> None:
@@ -210,6 +230,37 @@ def test_the_key_is_in_no_process_list(told: tuple[House, Wiretap]) -> None:
     for worker in house.stack.workers:
         assert isinstance(worker.popen.args, list)
         _assert_no_key(" ".join(map(str, worker.popen.args)), "the command line")
+
+
+def test_the_key_is_in_nothing_that_flower_shows_prints_or_keeps(
+    told: tuple[House, Wiretap], flower: Watched, flower_folder: Path
+) -> None:
+    house, _ = told
+    job = house.job()
+    house.fault("echo", job, code="Unauthorized", calls=1)
+    house.enqueue(job)
+    until(lambda: any("HTTP 401" in (row["result"] or "") for row in flower.rows_of(job)), "the refusal in Flower")
+    house.probe_now()
+    house.finish(job)
+    until(lambda: {"SUCCESS", "FAILURE", "RETRY"} <= {task["state"] for task in flower.tasks()}, "every kind of end")
+    tasks = flower.tasks()
+    assert any("[app key]" in (task["exception"] or "") for task in tasks), "it was said back, and taken out"
+    (worker,) = flower.get("/api/workers?refresh=1").json()
+    pages = ["/api/tasks", "/", "/workers?json=1", "/api/workers", f"/worker/{worker}", "/broker", "/metrics"]
+    pages += [f"/task/{task['uuid']}" for task in tasks]
+    for page in pages:
+        text = flower.get(page).text
+        _assert_no_key(f"{text}\n{html.unescape(text)}", page)
+    _assert_no_key(str(flower.rows()), "the page of tasks")
+    assert flower.end(signal.SIGTERM) == 0
+    kept = b"".join(file.read_bytes() for file in flower_folder.glob("flower*") if file.suffix != ".log")
+    assert tasks[0]["uuid"].encode() in kept, "or it would prove nothing"
+    assert b"[app key]" in kept
+    _assert_no_key(kept.decode(errors="replace"), "Flower's database")
+    log = flower.log()
+    assert "Capturing events" in log, "it is at level DEBUG"
+    _assert_no_key(log, "Flower's log")
+    assert PASSWORD not in log
 
 
 def test_without_a_connection_the_log_has_no_key(told: tuple[House, Wiretap]) -> None:

@@ -8,10 +8,12 @@ import socket
 from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
+import httpx
 import pytest
 
 from producers.queue import JobQueue
-from sandbox.stack import APP_KEY, INTEGRATION_ID, until
+from sandbox.processes import free_port
+from sandbox.stack import APP_KEY, INTEGRATION_ID, ROOT, until
 from worker.jobs import JobState
 from worker.settings import Settings
 
@@ -172,6 +174,25 @@ def test_a_taken_port_of_flower_costs_nothing_but_flower(house: House, tmp_path:
             up.assert_nothing_left()
         finally:
             up.kill_all()
+
+
+def test_the_procfiles_own_flower_starts_with_a_password_that_is_not_printed(house: House, tmp_path: Path) -> None:
+    (line,) = [one for one in (ROOT / "Procfile").read_text().splitlines() if one.startswith("flower:")]
+    port = free_port()
+    up = _up(house, tmp_path, f"{WORKER}{line} --port={port}\n")
+    file = tmp_path / ".warrooms" / "flower-password"
+    try:
+        up.says("log in as 'warrooms'; the password is in .warrooms/flower-password")
+        password = file.read_text().strip()
+        tasks = f"http://127.0.0.1:{port}/tasks"
+        assert httpx.get(tasks, trust_env=False).status_code == 401
+        assert httpx.get(tasks, trust_env=False, auth=("warrooms", password)).status_code == 200
+        assert up.end(signal.SIGTERM) == 143
+        assert password not in up.output()
+        assert "Traceback" not in up.output()
+        up.assert_nothing_left()
+    finally:
+        up.kill_all()
 
 
 def test_a_flower_that_ends_stops_nothing(house: House, tmp_path: Path) -> None:

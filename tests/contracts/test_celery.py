@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from typing import TYPE_CHECKING
 
 import kombu
 import pytest
-from celery import signals
+from celery import Celery, signals
+from celery.app.trace import build_tracer
 from celery.events.state import State
 from celery.worker import WorkController
 from celery.worker.consumer import consumer, events
@@ -18,6 +20,7 @@ from worker.celery_app import app, declare_queues
 from worker.guard import Checked
 from worker.messages import TASK
 from worker.tasks import GateTick
+from worker.verdict import Failed, Later
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -131,3 +134,63 @@ def test_a_request_can_be_given_its_body_decoded() -> None:
     parameters = inspect.signature(Checked.__mro__[1].__init__).parameters
     assert {"message", "body", "headers", "decoded"} <= parameters.keys(), broke
     assert "if decoded" in inspect.getsource(Checked.__mro__[1].__init__), broke
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind", "told"),
+    [
+        (Later("back in line: too fast"), "task-retried", {"exception": "back in line: too fast"}),
+        (Failed("no responders"), "task-failed", {"exception": "no responders"}),
+        (None, "task-succeeded", {"result": "'opened oc_1'"}),
+    ],
+)
+def test_whatever_the_verdict_the_message_is_acknowledged_once_and_nothing_is_sent(
+    raised: Exception | None, kind: str, told: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The ledger decides what happens next, never a second delivery."""
+    broke = "a 429 would be delivered again by Celery, or Flower would show no retry, or a traceback would be logged"
+    nowhere = Celery(broker="redis://127.0.0.1:1/0", set_as_current=False)
+    nowhere.conf.update(
+        {name: app.conf[name] for name in ("task_acks_on_failure", "task_store_errors_even_if_ignored")}
+    )
+
+    @nowhere.task(name="t", ignore_result=True, acks_late=True, throws=(Failed,), Request=Checked)  # type: ignore[untyped-decorator]
+    def task() -> str:
+        if raised is not None:
+            raise raised
+        return "opened oc_1"
+
+    said: list[tuple[str, dict[str, object]]] = []
+    done: list[str] = []
+    request = Checked(
+        kombu.Message(delivery_info={"routing_key": "q"}, properties={}),
+        body=([], {}, {}),
+        headers={"id": "u", "task": "t"},
+        decoded=True,
+        app=nowhere,
+        task=task,
+        eventer=_Events(said),
+        on_ack=lambda *_: done.append("acknowledged"),
+        on_reject=lambda *_: done.append("rejected"),
+    )
+    with caplog.at_level(logging.WARNING):
+        result, info, took_s, shown = build_tracer("t", task, app=nowhere)("u", (), {}, {"id": "u"})
+        request.on_success((1, result, took_s) if info else (0, shown, took_s))
+    assert done == ["acknowledged"], broke
+    (event,) = said
+    assert event[0] == kind, broke
+    assert event[1].items() >= told.items(), broke
+    assert "traceback" not in event[1], broke
+    assert caplog.records == [], broke
+
+
+class _Events:
+    """Celery's event dispatcher, as a request needs it."""
+
+    enabled = True
+
+    def __init__(self, said: list[tuple[str, dict[str, object]]]) -> None:
+        self._said = said
+
+    def send(self, kind: str, **fields: object) -> None:
+        self._said.append((kind, fields))

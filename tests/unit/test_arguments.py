@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from producers.parsing import FIELDS, Defaults, parse_job
-from worker.arguments import NAMES, SHOWN, job_of, preview
+from worker.arguments import NAMES, SHOWN, job_of, preview, shown
 from worker.errors import InvalidJob
 from worker.jobs import INT64_MAX, Lane, WarRoomJob
 
@@ -215,3 +215,22 @@ def test_an_integration_is_looked_up_only_for_what_is_else_a_job(arguments: dict
     assert (worker_says(arguments) is not None) is ("integration_id" in arguments)
     with contextlib.suppress(InvalidJob):
         job_of(arguments, Asked())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"incident_id": INCIDENT}, f"{INCIDENT} @ default, bulk"),
+        ({"incident_id": INCIDENT, "account": None, "batch": None}, f"{INCIDENT} @ default, bulk"),
+        (
+            {"incident_id": INCIDENT, "account": "eu", "urgent": True, "batch": "outage-42", "member_ids": [1]},
+            f"{INCIDENT} @ eu, urgent, batch outage-42",
+        ),
+        ({"incident_id": 7, "token": "secret"}, "incident_id=7, 1 more"),
+        ({"incident_id": "a\u202eb"}, r"incident_id='a\u202eb'"),
+        ({"incident_id": INCIDENT, "batch": "x" * 101}, f"incident_id='{INCIDENT}', batch='{'x' * 40}'"),
+        ({}, ""),
+    ],
+)
+def test_what_is_shown_of_a_message_is_for_people(arguments: dict[str, object], text: str) -> None:
+    assert shown(arguments) == text

@@ -50,9 +50,9 @@ def test_the_body_is_the_tasks_arguments() -> None:
 
 @pytest.mark.parametrize("lane", list(Lane))
 def test_a_message_names_its_job_and_its_queue(lane: Lane) -> None:
-    job = a_job(lane=lane)
+    job = a_job(lane=lane, batch="outage-42")
     message = json.loads(nudge(job))
-    assert message["headers"]["kwargsrepr"] == f"{job.incident_id} @ acc"
+    assert message["headers"]["kwargsrepr"] == f"{job.incident_id} @ acc, {lane}, batch outage-42"
     assert message["headers"]["id"] == message["headers"]["root_id"] == message["properties"]["correlation_id"]
     assert message["properties"]["delivery_info"]["routing_key"] == queue_name("acc", lane)
 
