@@ -3,14 +3,15 @@
     queue ─▶ gate ─▶ tasks ─▶ open_war_room ─▶ slots ─▶ token_bucket.lua     whether and when a call may go out
       ▲                             │    └────▶ flashduty ─▶ the API         the call
       │                             └─────────▶ ledger_lua                   what is known of the job
-      └── recovery, heartbeat ◀──────────────────┘                           nothing is lost: due, dead, lost jobs
+      ├── recovery, heartbeat ◀──────────────────┘                           nothing is lost: due, dead, lost jobs
+      └── steering ◀── orders                                                 what people order while it runs
 
 What it does stands in files that touch no technology: jobs, errors, health, rate_limit, retry_policy, open_war_room.
 Their adapters: token_bucket, ledger and refusals (Redis), flashduty (HTTP), gate, guard, tasks and celery_app (Celery).
 bootstrap joins them.
 
 Producers may import: jobs, errors, health, settings, messages, ledger, refusals, slots, token_bucket, flashduty,
-redis_store, logs.
+redis_store, logs, orders, history.
 """
 
 from __future__ import annotations
