@@ -237,6 +237,13 @@ PROMISES = (
         ),
         lambda r: r[0]["median_error"] <= 0.05 and r[0]["worst_error"] <= 0.15 and r[0]["jobs"] >= 2000,
     ),
+    Promise(
+        "`limit pause`, `resume`, `set` on three saturated workers, five server models: the slowest to obey; refusals",
+        "obeyed within 1 s, no window exceeded on the change",
+        "steering",
+        lambda r: f"{highest(r, 'worst_s')} s, {sum(line['refusals'] for line in r)} refused in {len(r)} models",
+        lambda r: highest(r, "worst_s") <= 1 and all(line["refusals"] == 0 for line in r),
+    ),
 )
 SCRIPTS = tuple(dict.fromkeys(promise.script for promise in PROMISES))
 
