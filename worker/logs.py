@@ -24,22 +24,32 @@ QUIET: Final = {
     "celery.worker.consumer.gossip": logging.WARNING,
     "httpx": logging.WARNING,  # would log every call's URL
     "httpcore": logging.WARNING,
+    "opentelemetry.exporter": logging.ERROR,  # each try to reach a collector that is away, with its URL
 }
 
 CONNECTING: Final = "celery.worker.consumer.consumer"
+EXPORTING: Final = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
+SELDOM: Final = {CONNECTING: "Cannot connect to", EXPORTING: "Failed to export"}
+"""What says the same again and again while something is away, and how it begins."""
 
 
 class Seldom(logging.Filter):
-    """Lets Celery say twice a minute that it cannot connect; it tries every two seconds."""
+    """Lets a library say twice a minute that something is away; Celery tries every two seconds.
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    Args:
+        text: what those lines have in them.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, text: str, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
+        self._text = text
         self._clock = clock
         self._next_s = -math.inf
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether this line is written."""
-        if "Cannot connect to" not in str(record.msg):
+        if self._text not in str(record.msg):
             return True
         due = self._clock() >= self._next_s
         if due:
@@ -59,7 +69,8 @@ def configure(log_format: LogFormat, level: int | str | None = None) -> None:
     handler.setFormatter(_formatter(as_json=as_json))
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    logging.getLogger(CONNECTING).filters[:] = [Seldom()]
+    for name, text in SELDOM.items():
+        logging.getLogger(name).filters[:] = [Seldom(text)]
     root.setLevel(level or logging.INFO)
     for name, quiet in QUIET.items():
         logging.getLogger(name).setLevel(quiet)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from worker.health import Health, Level, Trouble
 from worker.rate_limit import SECOND_US
+from worker.reading import Reading
 from worker.slots import Lines, NotYet, Reserved
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from worker.errors import FlashdutyError
     from worker.health import Sign
@@ -118,25 +119,20 @@ class TokenBucket:
 
     def trouble(self) -> Trouble | None:
         """Why the account is down or suspended; None if it is called as usual."""
-        stored = self._store.held(lambda: self._store.client.hgetall(self.trouble_key))
-        why = cast("dict[str, str]", stored)
-        if not why:
-            return None
-        return Trouble(
-            level=Level(int(why["level"])),
-            since=int(why["since"]) / 1000,
-            probes=int(why["probes"]),
-            **{name: why[name] for name in ("code", "message", "hint", "request_id")},
-        )
+        (trouble,) = self._store.together([self.trouble_reading()])
+        return trouble
+
+    def trouble_reading(self) -> Reading[Trouble | None]:
+        """The same, to be read with others."""
+        return Reading(lambda pipe: pipe.hgetall(self.trouble_key), lambda replies: _trouble(replies[0]))
 
     def peek(self) -> BucketLevel:
         """The state now; changes nothing."""
-        pause, next_slot, urgent, bulk, *tokens = self._call("peek")
-        return BucketLevel(
-            next_slot / SECOND_US,
-            Lines(urgent / SECOND_US, bulk / SECOND_US, pause / SECOND_US),
-            tuple(thousandths / 1000 for thousandths in tokens),
-        )
+        return _level(self._call("peek"))
+
+    def level_reading(self) -> Reading[BucketLevel]:
+        """The same, to be read with others."""
+        return Reading(lambda pipe: self._script.later(pipe, *self._asks("peek")), lambda replies: _level(replies[0]))
 
     def clear(self) -> None:
         """Forgets the state: the bucket starts again, empty."""
@@ -144,5 +140,28 @@ class TokenBucket:
             self._store.client.delete(self.key, self.trouble_key)
 
     def _call(self, command: str, *args: str | int) -> Any:  # noqa: ANN401
+        return self._script(*self._asks(command, *args))
+
+    def _asks(self, command: str, *args: str | int) -> tuple[list[str], list[str | int]]:
         now = "" if self._clock is None else self._clock()
-        return self._script([self.key, self.trouble_key], [command, now, *self._head, *args])
+        return [self.key, self.trouble_key], [command, now, *self._head, *args]
+
+
+def _level(reply: list[int]) -> BucketLevel:
+    pause, next_slot, urgent, bulk, *tokens = reply
+    return BucketLevel(
+        next_slot / SECOND_US,
+        Lines(urgent / SECOND_US, bulk / SECOND_US, pause / SECOND_US),
+        tuple(thousandths / 1000 for thousandths in tokens),
+    )
+
+
+def _trouble(why: Mapping[str, str]) -> Trouble | None:
+    if not why:
+        return None
+    return Trouble(
+        level=Level(int(why["level"])),
+        since=int(why["since"]) / 1000,
+        probes=int(why["probes"]),
+        **{name: why[name] for name in ("code", "message", "hint", "request_id")},
+    )
