@@ -16,11 +16,14 @@ from producers.parsing import Defaults
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
 
+    from prometheus_client import CollectorRegistry
+
     from producers.desk import Desk
     from producers.http.events import Event, Recorded
     from producers.http.hand_over import HandOver
     from producers.http.idempotency import Answers
     from producers.http.intake import Intake
+    from producers.http.meters import WebMeters
     from producers.http.settings import WebSettings
     from producers.http.together import Together
     from producers.http.tokens import Tokens
@@ -40,6 +43,8 @@ class Web:
     together: Together
     answers: Answers
     hand_over: HandOver[Event, Recorded]
+    meters: WebMeters
+    shown: CollectorRegistry
 
     def desks(self, caller: Caller) -> Sequence[Desk]:
         """The accounts that exist for this caller."""
