@@ -60,7 +60,8 @@ class JobQueue:
     def __init__(self, settings: Settings, *, timeout_s: float = SOCKET_TIMEOUT_S, traces: Spans | None = None) -> None:
         self.store = RedisStore(settings.redis_url, timeout_s=timeout_s)
         self._outlooks = _Outlooks()
-        self._traces = traces or traces_of(settings, "producer")
+        self._settings = settings
+        self._traces = traces
         self._desks: Mapping[str, Desk] = {
             name: Desk(
                 account,
@@ -178,10 +179,11 @@ class JobQueue:
         for account, _ in groups:
             self._desk(account)  # all accounts are known before anything is written
         receipts: list[Receipt | None] = [None] * len(jobs)
+        spans = self._traces or traces_of(self._settings, "producer")  # here: no reader pays for an exporter
         for (account, name), indexes in groups.items():
             desk = self._desks[account]
             mine = [jobs[i] for i in indexes]
-            traces = [] if self._traces is None else [self._traces.enqueued(job) for job in mine]
+            traces = [] if spans is None else [spans.enqueued(job) for job in mine]
             answers = desk.ledger.enqueue(mine, name, traces)
             forecast = self._outlooks.of(desk)
             for index, entered in zip(indexes, answers, strict=True):
