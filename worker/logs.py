@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import sys
@@ -93,10 +94,17 @@ _FACTS: Final[tuple[structlog.typing.Processor, ...]] = (
 )
 
 
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, default=repr)  # made once, and not for every line
+
+
+def _as_json(facts: object, **_: object) -> str:
+    return _ENCODER.encode(facts)
+
+
 def _formatter(*, as_json: bool) -> logging.Formatter:
     steps: list[structlog.typing.Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
     if as_json:
-        steps += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
+        steps += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(_as_json)]
     else:
         # Plain tracebacks: the pretty ones print local variables, and one of them may be an app key.
         plain = structlog.dev.plain_traceback

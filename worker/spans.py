@@ -1,8 +1,9 @@
 """OpenTelemetry's spans of a job: enqueue, wait, slot and call in one trace. Needs the extra `otel`.
 
-    enqueue ─┬─ wait in line      queued .. claimed, by Redis' clock; one more for each further attempt
-             ├─ wait for a slot   claimed .. the moment of the call
+    enqueue ─┬─ wait   queued .. the moment of the call; one more for each further attempt. slot_wait_s of it in hand
              └─ POST /incident/war-room/create (list, detail)
+
+Few spans with few attributes: one span costs a worker as much as its log line.
 
 The trace goes on through Redis: the producer's W3C traceparent stands in the job's record, only while traces are on.
 A call's URL is written without its query, which would be the app key; no member, body or token is an attribute.
@@ -50,32 +51,37 @@ class Spans(Telemetry):
         return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
 
     def claimed(self, claim: Claim) -> None:  # noqa: D102 - Telemetry
-        self._here.job = claim.job.id
+        self._here.waits = claim
         self._here.context = _W3C.extract({"traceparent": claim.trace}, Context())
-        waited_s = max(0.0, time.time() - claim.queued_at) if claim.queued_at else 0.0
-        span = self._span("wait in line", waited_s, {**_facts(claim.job), "warrooms.attempt": claim.attempt})
-        if not claim.trace:  # queued by somebody without traces: this one begins here
-            self._here.context = set_span_in_context(span, self._here.context)
 
     def slot_came(self, account: str, lane: Lane, waited_s: float, late_s: float) -> None:  # noqa: ARG002, D102
-        facts = {"warrooms.job": self._job, "warrooms.late_s": round(max(0.0, late_s), 4)}
-        self._span("wait for a slot", waited_s, facts)
+        facts = {"warrooms.slot_wait_s": round(waited_s, 4), "warrooms.late_s": round(max(0.0, late_s), 4)}
+        if not self._waited(facts):
+            self._span("wait", waited_s, facts)  # a further call of the same attempt
+
+    def ended(self, job: WarRoomJob, outcome: str, code: str, attempt: int) -> None:  # noqa: ARG002, D102
+        self._waited({"warrooms.outcome": outcome})  # no slot came
+
+    def _waited(self, facts: dict[str, Any]) -> bool:
+        """Makes the span of the wait, once a claim; whether there was one to be made."""
+        claim: Claim | None = getattr(self._here, "waits", None)
+        if claim is None:
+            return False
+        self._here.waits = None
+        waited_s = max(0.0, time.time() - claim.queued_at) if claim.queued_at else 0.0
+        span = self._span("wait", waited_s, {**_facts(claim.job), "warrooms.attempt": claim.attempt, **facts})
+        if not claim.trace:  # queued by somebody without traces: this one begins here
+            self._here.context = set_span_in_context(span, self._here.context)
+        return True
 
     def called(self, account: str, call: str, code: str, latency_s: float | None, request_id: str) -> None:  # noqa: ARG002, D102
         path = f"/incident/war-room/{call}"
         facts = {
-            "warrooms.job": self._job,
-            "http.request.method": "POST",
             "url.full": f"{self._base_url}{path}",
             "warrooms.code": code_of(code),
             "warrooms.request_id": request_id,
         }
         self._span(f"POST {path}", latency_s or 0.0, facts, kind=SpanKind.CLIENT, failed="" if code == OK else code)
-
-    @property
-    def _job(self) -> str:
-        job: str = getattr(self._here, "job", "")
-        return job
 
     def _span(
         self,

@@ -181,7 +181,7 @@ def test_the_key_is_in_no_metric_of_the_worker(told: tuple[House, Wiretap]) -> N
 
 def test_the_key_is_in_no_trace(told: tuple[House, Wiretap], collector: Collector) -> None:
     path = b"/incident/war-room/create"
-    until(lambda: path in collector.sent and b"wait for a slot" in collector.sent, "the spans of a job")
+    until(lambda: path in collector.sent and b"warrooms.slot_wait_s" in collector.sent, "the spans of a job")
     assert told[0].stack.api_url.encode() + path in collector.sent
     _assert_no_key(collector.sent.decode("utf-8", "replace"), "the traces")
     assert b"app_key" not in collector.sent

@@ -21,7 +21,7 @@ from worker.jobs import WarRoomJob
 from worker.ledger import Ledger
 from worker.open_war_room import OpenWarRoom, Outcome, Report
 from worker.settings import Settings, Switch
-from worker.slots import Reserved, Slots
+from worker.slots import Lines, NotYet, Reserved, Slots
 from worker.spans import Spans
 from worker.tracing import traces_of
 from worker.watched import WatchedApi
@@ -100,7 +100,7 @@ def test_enqueue_wait_slot_and_call_are_one_trace(desk: Traced) -> None:
     desk.answers = [(200, ROOM)]
     assert desk.work(job).outcome is Outcome.OPENED
     spans = {name: one for name, (one,) in desk.finished.items()}
-    assert set(spans) == {"enqueue", "wait in line", "wait for a slot", CREATE}
+    assert set(spans) == {"enqueue", "wait", CREATE}
     enqueue = spans.pop("enqueue")
     assert enqueue.kind is SpanKind.PRODUCER
     assert enqueue.parent is None
@@ -108,11 +108,10 @@ def test_enqueue_wait_slot_and_call_are_one_trace(desk: Traced) -> None:
         assert span.parent is not None
         assert span.parent.span_id == enqueue.context.span_id
         assert span.context.trace_id == enqueue.context.trace_id
-        assert span.attributes is not None
-        assert span.attributes["warrooms.job"] == job.id
-    wait, call = spans["wait in line"], spans[CREATE]
+    wait, call = spans["wait"], spans[CREATE]
     assert wait.attributes is not None
-    assert (wait.attributes["warrooms.account"], wait.attributes["warrooms.attempt"]) == ("acc", 1)
+    assert (wait.attributes["warrooms.job"], wait.attributes["warrooms.attempt"]) == (job.id, 1)
+    assert {"warrooms.slot_wait_s", "warrooms.late_s"} <= wait.attributes.keys()
     assert wait.start_time is not None
     assert wait.end_time is not None
     assert call.end_time is not None
@@ -131,8 +130,9 @@ def test_each_job_of_many_has_a_trace_of_its_own(desk: Traced) -> None:
         desk.work(job)
     assert len({span.context.trace_id for span in desk.finished["enqueue"]}) == 3
     by_job = {str((span.attributes or {})["warrooms.job"]): span.context.trace_id for span in desk.finished["enqueue"]}
-    for span in desk.finished[CREATE]:
+    for span in desk.finished["wait"]:
         assert by_job[str((span.attributes or {})["warrooms.job"])] == span.context.trace_id
+    assert {span.context.trace_id for span in desk.finished[CREATE]} == set(by_job.values())
 
 
 def test_another_attempt_goes_on_in_the_same_trace(desk: Traced) -> None:
@@ -141,7 +141,7 @@ def test_another_attempt_goes_on_in_the_same_trace(desk: Traced) -> None:
     desk.answers = [(429, {"request_id": "r", "error": {"code": "RequestTooFrequently"}}), (200, ROOM)]
     assert desk.work(job).outcome is Outcome.BACK_IN_LINE
     assert desk.work(job).outcome is Outcome.OPENED
-    assert len(desk.finished["wait in line"]) == 2
+    assert len(desk.finished["wait"]) == 2
     assert len({span.context.trace_id for spans in desk.finished.values() for span in spans}) == 1
 
 
@@ -174,7 +174,7 @@ def test_a_job_that_nobody_traced_begins_its_trace_in_the_worker(desk: Traced) -
     queue(Ledger(desk.store, "acc"), "b", [1])
     desk.answers = [(200, ROOM)]
     desk.work(a_job())
-    (wait,) = desk.finished["wait in line"]
+    (wait,) = desk.finished["wait"]
     assert wait.parent is None
     (call,) = desk.finished[CREATE]
     assert call.context.trace_id == wait.context.trace_id
@@ -204,6 +204,17 @@ def test_a_repeated_claim_knows_the_same_trace(desk: Traced) -> None:
     claimed = calls(Ledger(desk.store, "acc"), a_job().id)
     assert claimed.trace.startswith("00-")
     assert claimed.queued_at > 0
+
+
+def test_a_job_that_gets_no_slot_has_waited_all_the_same(desk: Traced) -> None:
+    desk.queue.enqueue(a_job())
+    paused = FakeBucket([NotYet(60.0, Lines(60.0, 60.0, 60.0))])
+    slots = Slots(paused, spread_s=10.0, sleep=lambda _s: False, account="acc", telemetry=desk.spans)
+    api = Flashduty(base_url="https://api.example", app_key=lambda: KEY)
+    OpenWarRoom(Ledger(desk.store, "acc"), slots, api, worker="w1", telemetry=desk.spans)(a_job())
+    (wait,) = desk.finished["wait"]
+    assert wait.attributes is not None
+    assert wait.attributes["warrooms.outcome"] == "back_in_line"
 
 
 @pytest.mark.parametrize(
