@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections import Counter
 from random import Random
 
 from bench.common import AOF, BATCH, CREATE, drain, jobs, outcome, progress_of, queue_of, report, start_workers
@@ -40,7 +41,8 @@ def main() -> None:
         progress = drain(ledger)
         facts = outcome(stack, progress, options.jobs)
         cut = stack.stats()["by_status"].get("cut", 0)
-    report(**facts, kills=killed, cut=cut, seconds=round(time.monotonic() - began, 1))
+        why = Counter(f"{dead.code} after {dead.attempts} attempts" for dead in ledger.dead_letters())
+    report(**facts, why_failed=why, kills=killed, cut=cut, seconds=round(time.monotonic() - began, 1))
 
 
 if __name__ == "__main__":

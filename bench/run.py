@@ -244,6 +244,29 @@ PROMISES = (
         lambda r: f"{highest(r, 'worst_s')} s, {sum(line['refusals'] for line in r)} refused in {len(r)} models",
         lambda r: highest(r, "worst_s") <= 1 and all(line["refusals"] == 0 for line in r),
     ),
+    Promise(
+        "all telemetry: a worker's CPU per job with metrics and the log line, with traces besides, beside none of it",
+        "<= 10 % more",
+        "telemetry",
+        lambda r: "{off_ms} ms; metrics and logs {metrics_and_logs_share:+.1%}, with traces {all_share:+.1%}".format(
+            **r[0]
+        ),
+        lambda r: r[0]["all_share"] <= 0.1,
+    ),
+    Promise(
+        "series of a worker after 10,000 and after 1,000,000 jobs of 100 accounts",
+        "bounded",
+        "telemetry",
+        lambda r: "{series_early:,} and {series:,}; {us_per_job} us of CPU a job".format(**r[1]),
+        lambda r: r[1]["series"] <= 1.2 * r[1]["series_early"],
+    ),
+    Promise(
+        "/metrics of the web process, 100 accounts, each scrape read from Redis (keys filled as after a million jobs)",
+        "<= 200 ms",
+        "telemetry",
+        lambda r: "median {p50_ms} ms, worst {worst_ms} ms; {series:,} series".format(**r[2]),
+        lambda r: r[2]["worst_ms"] <= 200,
+    ),
 )
 SCRIPTS = tuple(dict.fromkeys(promise.script for promise in PROMISES))
 

@@ -26,6 +26,7 @@ from worker.ledger import Ledger
 from worker.on_disk import OnDisk
 from worker.redis_store import SOCKET_TIMEOUT_S, RedisStore
 from worker.token_bucket import TokenBucket
+from worker.tracing import traces_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from producers.forecast import Forecast
     from worker.records import Entered
     from worker.settings import Account, Settings
+    from worker.spans import Spans
 
 CHUNK: Final = 500
 """Jobs per ledger script: some milliseconds of Redis' time, so no worker waits for it."""
@@ -55,11 +57,14 @@ class JobQueue:
     Args:
         settings: the accounts, their limits, and where Redis is. No app key is read here.
         timeout_s: how long an answer of Redis may take, in seconds.
+        traces: who begins a trace with each job; as the settings say, unless given.
     """
 
-    def __init__(self, settings: Settings, *, timeout_s: float = SOCKET_TIMEOUT_S) -> None:
+    def __init__(self, settings: Settings, *, timeout_s: float = SOCKET_TIMEOUT_S, traces: Spans | None = None) -> None:
         self.store = RedisStore(settings.redis_url, timeout_s=timeout_s)
         self._outlooks = _Outlooks()
+        self._settings = settings
+        self._traces = traces
         self._desks: Mapping[str, Desk] = {
             name: Desk(
                 account,
@@ -188,10 +193,12 @@ class JobQueue:
         for account, _ in groups:
             self._desk(account)  # all accounts are known before anything is written
         receipts: list[Receipt | None] = [None] * len(jobs)
+        spans = self._traces or traces_of(self._settings, "producer")  # here: no reader pays for an exporter
         for (account, name), indexes in groups.items():
             desk = self._desks[account]
             mine = [jobs[i] for i in indexes]
-            answers = desk.ledger.enqueue(mine, name)
+            traces = [] if spans is None else [spans.enqueued(job) for job in mine]
+            answers = desk.ledger.enqueue(mine, name, traces)
             forecast = self._outlooks.of(desk)
             for index, entered in zip(indexes, answers, strict=True):
                 receipts[index] = _receipt(entered, forecast)

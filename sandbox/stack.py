@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["APP_KEY", "INTEGRATION_ID", "Process", "Proxy", "Stack", "StackError", "Valkey", "embedded_redis", "until"]
 
-SETTINGS: Final = ("FLASHDUTY_", "WARROOMS_", "REDIS_URL")
+SETTINGS: Final = ("FLASHDUTY_", "WARROOMS_", "REDIS_URL", "OTEL_", "PROMETHEUS_")
 APP_KEY: Final = "sandbox-key"
 INTEGRATION_ID: Final = 362
 ROOT: Final = Path(__file__).parent.parent
@@ -111,6 +111,7 @@ class Stack:
             "FLASHDUTY_APP_KEY": APP_KEY,
             "FLASHDUTY_INTEGRATION_ID": str(INTEGRATION_ID),
             "WARROOMS_LOG_FORMAT": "json",
+            "WARROOMS_METRICS_ADDRESS": "off",  # no fixed port
             **self._more_env,
         }
 

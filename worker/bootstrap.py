@@ -21,13 +21,16 @@ from worker.nap import Nap
 from worker.open_war_room import OpenWarRoom
 from worker.redis_store import Hold, RedisStore
 from worker.slots import Slots
+from worker.telemetry import SILENT
 from worker.token_bucket import TokenBucket
+from worker.watched import WatchedApi
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from worker.errors import QueueUnavailable
     from worker.settings import Account, Settings
+    from worker.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +65,7 @@ class Runtime:
     desks: Mapping[str, AccountDesk]
     gate: Gate
     stopping: threading.Event
+    telemetry: Telemetry = SILENT
 
     def stop(self) -> None:
         """Tells every thread to stop. For signal handlers, also a second one in the middle of the first.
@@ -78,8 +82,8 @@ class Runtime:
         self.store.close()
 
 
-def build(settings: Settings, worker: str, gate: Gate = GATE) -> Runtime:
-    """Joins everything for the worker named `worker`; connects to nothing yet.
+def build(settings: Settings, worker: str, gate: Gate = GATE, telemetry: Telemetry = SILENT) -> Runtime:
+    """Joins everything for the worker named `worker`, whose parts tell `telemetry`; connects to nothing yet.
 
     Raises:
         SettingsError: a setting is wrong, or an account has no app key or one that cannot be one.
@@ -91,8 +95,8 @@ def build(settings: Settings, worker: str, gate: Gate = GATE) -> Runtime:
     for name, account in settings.accounts().items():
         _check_app_key(account)
         gate.add(name, account.plan.interval_us / 1e6, queues_of(name))
-        desks[name] = _desk(settings, account, store, worker, gate, stopping)
-    return Runtime(worker, store, desks, gate, stopping)
+        desks[name] = _desk(settings, account, store, worker, gate, stopping, telemetry)
+    return Runtime(worker, store, desks, gate, stopping, telemetry)
 
 
 def _check_app_key(account: Account) -> None:
@@ -109,6 +113,7 @@ def _desk(
     worker: str,
     gate: Gate,
     stopping: threading.Event,
+    telemetry: Telemetry,
 ) -> AccountDesk:
     ledger = Ledger.of(store, account, settings)
     bucket = TokenBucket(store, account.name, account.plan)
@@ -119,10 +124,13 @@ def _desk(
         spread_s=settings.spread_s,
         sleep=nap,
         learn=lambda lines: gate.learn(account.name, lines),
+        account=account.name,
+        telemetry=telemetry,
     )
     usual = UsualIntegration(account.integration_id, Memory(store, account.name), slots, api)
-    open_war_room = OpenWarRoom(ledger, slots, api, worker=worker)
-    return AccountDesk(account, ledger, bucket, api, open_war_room, nap, usual)
+    watched = WatchedApi(api, account.name, telemetry)
+    use_case = OpenWarRoom(ledger, slots, watched, worker=worker, telemetry=telemetry)
+    return AccountDesk(account, ledger, bucket, api, use_case, nap, usual)
 
 
 def _hold_until(stopping: threading.Event) -> Hold:

@@ -83,6 +83,8 @@ class FlashdutyError(WarroomsError):
     """
 
     next_step: ClassVar[NextStep]
+    latency_s: float | None = None
+    """How long the call took, in seconds; None if nothing was sent. Set by who made it."""
 
     def __init__(
         self,

@@ -29,14 +29,15 @@ from worker.ledger_fields import (
 )
 from worker.messages import nudge, queue_name
 from worker.rate_limit import LOSES_S
-from worker.records import Claim, Standing
+from worker.records import Claim
+from worker.survey import Survey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from worker.errors import FlashdutyError
     from worker.jobs import WarRoom, WarRoomJob
-    from worker.records import Entered, Progress, Record, Stray
+    from worker.records import Entered, Progress, Record, Standing, Stray
     from worker.redis_store import RedisStore
     from worker.settings import Account, Settings
 
@@ -78,6 +79,7 @@ class Ledger:
         self._keys = [self._base, queue_name(account, Lane.BULK), queue_name(account, Lane.URGENT)]
         self._store = store
         self._script = store.script(*PARTS)
+        self.survey = Survey(store, account)
         self._suspects = suspects
         self._retention_ms = retention_s * 1000
         self._clock = clock
@@ -91,13 +93,15 @@ class Ledger:
 
     # --- producers ---
 
-    def enqueue(self, jobs: Sequence[WarRoomJob], batch: str | None = None) -> list[Entered]:
+    def enqueue(
+        self, jobs: Sequence[WarRoomJob], batch: str | None = None, traces: Sequence[str] = ()
+    ) -> list[Entered]:
         """Records and queues the jobs, one answer each in their order; one atomic step, so keep it to some hundreds.
 
         A job that is known stays as it is, unless it failed or was cancelled: then it is queued anew. An urgent
-        enqueue of a waiting bulk job makes it urgent.
+        enqueue of a waiting bulk job makes it urgent. `traces` are the jobs' W3C traceparents, or none.
         """
-        fields: list[str | int] = [batch or ""]
+        fields: list[str | int] = [batch or "", ",".join(traces)]
         for job in jobs:
             fields += (short_of(job.id), *request_of(job), nudge(job))
         reply = self._call("enqueue", *fields)
@@ -122,9 +126,18 @@ class Ledger:
         if reply[0] != "claimed":
             self._hands.let_go(asked)
             return JobState(reply[0])
-        _, short, attempts, look, failing_ms, denials, *request = reply
+        _, short, attempts, look, failing_ms, denials, *request, trace, queued_ms = reply
         claimed = job_of(JobKey.parse(f"{self.account}.{short}"), *request)
-        claim = Claim(claimed, token, int(attempts) + 1, bool(look), failing_ms / 1000, int(denials))
+        claim = Claim(
+            claimed,
+            token,
+            int(attempts) + 1,
+            bool(look),
+            failing_ms / 1000,
+            int(denials),
+            trace,
+            int(queued_ms) / 1000,
+        )
         self._hands.take(claim)
         return claim
 
@@ -243,32 +256,8 @@ class Ledger:
 
     def standing(self) -> Standing:
         """Who stands in the account's lines now."""
-
-        def read() -> object:
-            pipe = self._store.client.pipeline(transaction=False)
-            for line in ("line:urgent", "line:bulk", "retries"):
-                pipe.zcard(f"{self._base}:{line}")
-            for lane in (Lane.URGENT, Lane.BULK):
-                pipe.llen(queue_name(self.account, lane))
-            pipe.hmget(f"{self._base}:watch", "took", "urgent.idle", "bulk.idle")
-            pipe.hlen(f"{self._base}:claims")
-            pipe.zrange(f"{self._base}:retries", -1, -1, withscores=True)
-            pipe.time()
-            return pipe.execute()
-
-        reply = cast("Any", self._store.held(read))
-        urgent, bulk, retrying, urgent_messages, bulk_messages, watched, opening, last_retry, (seconds, micros) = reply
-        took_ms, urgent_idle, bulk_idle = (None if value is None else int(value) for value in watched)
-        return Standing(
-            urgent,
-            bulk,
-            retrying,
-            None if took_ms is None else took_ms / 1000,
-            unread_urgent=max(0, urgent_messages - urgent - (urgent_idle or 0)),
-            unread_bulk=max(0, bulk_messages - bulk - (bulk_idle or 0)),
-            opening=opening,
-            last_retry_s=max(0.0, last_retry[0][1] / 1000 - seconds - micros / 1e6) if last_retry else 0.0,
-        )
+        (standing,) = self._store.together([self.survey.standing()])
+        return standing
 
     def position(self, job: WarRoomJob) -> int | None:
         """How many jobs of its lane stand in front of a queued job; None if it does not wait in line."""
@@ -339,15 +328,8 @@ class Ledger:
 
     def workers(self) -> dict[str, float]:
         """The workers that were heard in the last hour: seconds since each one's last heartbeat."""
-
-        def read() -> object:
-            pipe = self._store.client.pipeline(transaction=False)
-            pipe.time()
-            pipe.zrange(f"{self._base}:workers", 0, -1, withscores=True)
-            return pipe.execute()
-
-        (seconds, micros), beats = cast("Any", self._store.held(read))
-        return {str(name): max(0.0, seconds + micros / 1e6 - beat_ms / 1000) for name, beat_ms in beats}
+        (workers,) = self._store.together([self.survey.workers()])
+        return workers
 
     # --- inside ---
 

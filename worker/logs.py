@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import sys
@@ -24,22 +25,32 @@ QUIET: Final = {
     "celery.worker.consumer.gossip": logging.WARNING,
     "httpx": logging.WARNING,  # would log every call's URL
     "httpcore": logging.WARNING,
+    "opentelemetry.exporter": logging.ERROR,  # each try to reach a collector that is away, with its URL
 }
 
 CONNECTING: Final = "celery.worker.consumer.consumer"
+EXPORTING: Final = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
+SELDOM: Final = {CONNECTING: "Cannot connect to", EXPORTING: "Failed to export"}
+"""What says the same again and again while something is away, and how it begins."""
 
 
 class Seldom(logging.Filter):
-    """Lets Celery say twice a minute that it cannot connect; it tries every two seconds."""
+    """Lets a library say twice a minute that something is away; Celery tries every two seconds.
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    Args:
+        text: what those lines have in them.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, text: str, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
+        self._text = text
         self._clock = clock
         self._next_s = -math.inf
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether this line is written."""
-        if "Cannot connect to" not in str(record.msg):
+        if self._text not in str(record.msg):
             return True
         due = self._clock() >= self._next_s
         if due:
@@ -66,7 +77,8 @@ def configure(log_format: LogFormat, level: int | str | None = None) -> None:
     handler.setFormatter(_formatter(as_json=as_json))
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    logging.getLogger(CONNECTING).filters[:] = [Seldom()]
+    for name, text in SELDOM.items():
+        logging.getLogger(name).filters[:] = [Seldom(text)]
     root.setLevel(level or logging.INFO)
     for name, quiet in QUIET.items():
         logging.getLogger(name).setLevel(quiet)
@@ -89,10 +101,17 @@ _FACTS: Final[tuple[structlog.typing.Processor, ...]] = (
 )
 
 
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, default=repr)  # made once, and not for every line
+
+
+def _as_json(facts: object, **_: object) -> str:
+    return _ENCODER.encode(facts)
+
+
 def _formatter(*, as_json: bool) -> logging.Formatter:
     steps: list[structlog.typing.Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
     if as_json:
-        steps += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
+        steps += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(_as_json)]
     else:
         # Plain tracebacks: the pretty ones print local variables, and one of them may be an app key.
         plain = structlog.dev.plain_traceback

@@ -19,7 +19,7 @@ import logging
 import random
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 from worker.errors import (
     AccountRefused,
@@ -34,6 +34,7 @@ from worker.errors import (
 from worker.health import Health
 from worker.jobs import JobState, Lane, WarRoom, WarRoomJob
 from worker.retry_policy import MAX_ATTEMPTS, BackInLine, GiveUp, TryAgainIn, decide
+from worker.telemetry import OK, SILENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from worker.flashduty import ListedRoom, Reply
     from worker.records import Claim
     from worker.slots import Slot
+    from worker.telemetry import Telemetry
 
 T = TypeVar("T")
 
@@ -88,6 +90,11 @@ class Outcome(StrEnum):
     BACK_IN_LINE = "back in line"
     NOTHING_TO_DO = "nothing to do"
 
+    @property
+    def label(self) -> str:
+        """As metrics and log fields say it."""
+        return self.value.replace(" ", "_")
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -100,6 +107,15 @@ class Report:
     delay_s: float = 0.0
     room: WarRoom | None = None
     job: WarRoomJob | None = None
+    latency_s: float | None = None
+    request_id: str = ""
+
+    @property
+    def code(self) -> str:
+        """OK if the job has its room, else its error's; empty if it only waits."""
+        if self.error is not None:
+            return self.error.code
+        return OK if self.room is not None else ""
 
 
 class _ClaimLost(Exception):
@@ -125,6 +141,7 @@ class OpenWarRoom:
         api: the account's API.
         worker: this worker's name, for the claims; no other process ever has the same.
         jitter: gives a number in [0, 1) for each retry.
+        telemetry: told what is claimed and how it ended.
     """
 
     def __init__(
@@ -135,12 +152,14 @@ class OpenWarRoom:
         *,
         worker: str,
         jitter: Callable[[], float] = random.random,
+        telemetry: Telemetry = SILENT,
     ) -> None:
         self._ledger = ledger
         self._slots = slots
         self._api = api
         self._worker = worker
         self._jitter = jitter
+        self._telemetry = telemetry
 
     def __call__(
         self,
@@ -163,7 +182,10 @@ class OpenWarRoom:
             asked()
             return Report(Outcome.NOTHING_TO_DO)
         took(claim.job)
-        return replace(self._do(claim, asked), job=claim.job)
+        self._telemetry.claimed(claim)
+        report = replace(self._do(claim, asked), job=claim.job)
+        self._telemetry.ended(claim.job, report.outcome.label, report.code, report.attempt)
+        return report
 
     def _do(self, claim: Claim, asked: Callable[[], None]) -> Report:
         try:
@@ -208,7 +230,7 @@ class OpenWarRoom:
         if claim.look_first:
             found = self._look(job, slot)
             if found is not None:
-                return self._has_room(claim, slot, JobState.FOUND, *found)
+                return self._has_room(claim, slot, JobState.FOUND, found)
             slot = self._slots.take(job.lane)
             self._begin(claim, slot, sent=True)
         try:
@@ -218,7 +240,7 @@ class OpenWarRoom:
                 return self._look_once(claim, slot, failed.error)
             raise
         self._slots.report(slot)
-        return self._has_room(claim, slot, JobState.OPENED, reply.value, reply.request_id)
+        return self._has_room(claim, slot, JobState.OPENED, reply)
 
     def _ask(self, slot: Slot, call: Callable[[], Reply[T]]) -> Reply[T]:
         """One call; an error is told to the account's health here, a success by who knows what it is worth."""
@@ -235,8 +257,8 @@ class OpenWarRoom:
             return reply
         raise _CallFailed(slot, ended, self._slots.report(slot, ended))
 
-    def _look(self, job: WarRoomJob, slot: Slot) -> tuple[WarRoom, str] | None:
-        """The incident's living room and the request id, if it has one.
+    def _look(self, job: WarRoomJob, slot: Slot) -> Reply[WarRoom] | None:
+        """The answer with the incident's living room, if it has one.
 
         The slot pays for the list; each detail takes one of its own.
         """
@@ -248,13 +270,20 @@ class OpenWarRoom:
             detail = self._ask(own, lambda: self._api.detail(job.integration_id, chat_id))  # noqa: B023 - called at once
             self._slots.report(own, done=detail.value is not None)
             if detail.value is not None:
-                return detail.value, detail.request_id
+                return cast("Reply[WarRoom]", detail)
         return None
 
-    def _has_room(self, claim: Claim, slot: Slot, state: JobState, room: WarRoom, request_id: str) -> Report:
-        if not self._ledger.has_room(claim, state, room, request_id):
+    def _has_room(self, claim: Claim, slot: Slot, state: JobState, reply: Reply[WarRoom]) -> Report:
+        if not self._ledger.has_room(claim, state, reply.value, reply.request_id):
             raise _ClaimLost
-        return Report(Outcome(state.value), claim.attempt, slot.waited_s, room=room)
+        return Report(
+            Outcome(state.value),
+            claim.attempt,
+            slot.waited_s,
+            room=reply.value,
+            latency_s=reply.latency_s,
+            request_id=reply.request_id,
+        )
 
     def _settle(self, claim: Claim, slot: Slot, error: FlashdutyError, health: Health) -> Report:
         if error.next_step is NextStep.WAIT:
@@ -290,7 +319,7 @@ class OpenWarRoom:
             unknown = OutcomeUnknown(f"{gone.message}; looking for it failed: {failed.error}", code=gone.code)
             return self._settle(claim, failed.slot, unknown, failed.health)
         if found is not None:
-            return self._has_room(claim, slot, JobState.FOUND, *found)
+            return self._has_room(claim, slot, JobState.FOUND, found)
         if not self._ledger.failed(claim, gone, str(gone)):
             raise _ClaimLost
         return Report(Outcome.FAILED, claim.attempt, slot.waited_s, gone)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -73,6 +73,8 @@ class Claim:
         look_first: whether an earlier call may have opened the room.
         failing_s: how long ago the job first went wrong, in seconds; 0 if it never did.
         denials: how many of its attempts ended in a 403.
+        trace: the W3C traceparent of its enqueue; empty without traces.
+        queued_at: since when it waited, in seconds since the epoch; 0 without traces.
     """
 
     job: WarRoomJob
@@ -81,6 +83,8 @@ class Claim:
     look_first: bool
     failing_s: float = 0.0
     denials: int = 0
+    trace: str = ""
+    queued_at: float = field(default=0.0, compare=False)
 
 
 class Reason(StrEnum):

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import Counter
+from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from worker.errors import WarroomsError
 from worker.records import Reason
+from worker.telemetry import SILENT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from worker.bootstrap import Runtime
     from worker.ledger import Ledger
     from worker.records import Stray
+    from worker.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
@@ -52,21 +54,27 @@ class Recovery:
         while not self._runtime.stopping.wait(EVERY_S):
             for desk in self._runtime.desks.values():
                 try:
-                    recover(desk.ledger)
+                    recover(desk.ledger, telemetry=self._runtime.telemetry)
                 except WarroomsError as error:
                     log.warning("cannot recover jobs: %s", error)
                 except Exception:
                     log.exception("cannot recover jobs of %s", desk.account.name)
 
 
-def recover(ledger: Ledger, every_ms: int = round(EVERY_S * 900)) -> int:
+def recover(ledger: Ledger, every_ms: int = round(EVERY_S * 900), telemetry: Telemetry = SILENT) -> int:
     """One look, unless another worker has just looked; how many jobs were queued again, or messages written."""
-    strays = ledger.strays(MOST, every_ms)
-    _say(strays)
-    return ledger.requeue(strays)
+    strays = ledger.strays(MOST, every_ms)  # those of one reason stand together
+    return sum(_requeue(ledger, reason, list(group), telemetry) for reason, group in groupby(strays, _reason_of))
 
 
-def _say(strays: Iterable[Stray]) -> None:
-    for reason, count in Counter(stray.reason for stray in strays).items():
-        if reason in _SAID:
-            log.warning(_SAID[reason], count)
+def _reason_of(stray: Stray) -> Reason:
+    return stray.reason
+
+
+def _requeue(ledger: Ledger, reason: Reason, strays: Sequence[Stray], telemetry: Telemetry) -> int:
+    if reason in _SAID:
+        log.warning(_SAID[reason], len(strays))
+    count = ledger.requeue(strays)
+    if count:
+        telemetry.recovered(ledger.account, reason, count)
+    return count

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from contextlib import contextmanager
 from importlib.resources import files
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -17,6 +18,8 @@ from worker.errors import QueueUnavailable, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from worker.reading import Reading
 
 T = TypeVar("T")
 
@@ -94,6 +97,23 @@ class RedisStore:
                 if not self._hold(tries, error):
                     raise
 
+    def together(self, readings: Sequence[Reading[T]]) -> list[T]:
+        """What all of them read, in their order and one round trip.
+
+        Raises:
+            QueueUnavailable: Redis does not answer or refuses.
+        """
+
+        def ask() -> list[list[Any]]:
+            pipe, ends = self.client.pipeline(transaction=False), [0]
+            for reading in readings:
+                reading.ask(pipe)
+                ends.append(len(pipe))
+            replies = pipe.execute()
+            return [replies[begin:end] for begin, end in pairwise(ends)]
+
+        return [reading.read(replies) for reading, replies in zip(readings, self.held(ask), strict=True)]
+
     @contextmanager
     def errors(self) -> Iterator[None]:
         """Translates what redis-py raises.
@@ -155,6 +175,10 @@ class Script:
             QueueUnavailable: Redis does not answer or refuses.
         """
         return self._store.held(lambda: self._script(keys=list(keys), args=list(args)))
+
+    def later(self, pipe: Any, keys: Sequence[str], args: Sequence[str | int]) -> None:  # noqa: ANN401
+        """Puts the call into a pipeline."""
+        self._script(keys=list(keys), args=list(args), client=pipe)
 
 
 def place_of(url: str) -> str:

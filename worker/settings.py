@@ -14,6 +14,8 @@ Those of the web process are in producers/http/settings.py.
 | WARROOMS_CONCURRENCY | 64 | threads of one worker process: rate x (API latency + 0.25 s), with room to spare |
 | WARROOMS_RETENTION_DAYS | 7 | how long finished jobs are remembered (and found again by a second enqueue) |
 | WARROOMS_LOG_FORMAT | auto | console, json, or auto: console on a terminal |
+| WARROOMS_METRICS_ADDRESS | 127.0.0.1:9464 | where a worker serves /metrics, or `off`; if taken, one of the next 20 |
+| WARROOMS_OTEL | auto | traces: on, off, or auto: if OTEL_EXPORTER_OTLP_ENDPOINT (or ..._TRACES_ENDPOINT) is set |
 
 An accounts file has one table per account, `[accounts.NAME]`, each with `app_key_file` or `app_key_env`, and optionally
 `integration_id` and `rates`. No app key is written in it, and none is read before a call needs it.
@@ -22,13 +24,24 @@ An accounts file has one table per account, `[accounts.NAME]`, each with `app_ke
 from __future__ import annotations
 
 import os
+import re
 import tomllib
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from worker.errors import SettingsError
 from worker.jobs import AccountName, PositiveInt64
@@ -48,6 +61,37 @@ class LogFormat(StrEnum):
     AUTO = "auto"
     CONSOLE = "console"
     JSON = "json"
+
+
+class Switch(StrEnum):
+    """Whether something is on; auto: if it makes sense."""
+
+    AUTO = "auto"
+    ON = "on"
+    OFF = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen; port 0 takes any."""
+
+    host: str
+    port: int
+
+    def at(self, port: int) -> str:
+        """As it stands in a URL, with the port that it became."""
+        return f"[{self.host}]:{port}" if ":" in self.host else f"{self.host}:{port}"
+
+
+def _address(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if value.strip().lower() == Switch.OFF:
+        return None
+    found = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):([0-9]{1,5})", value.strip())
+    if found is None or int(found[2]) > 65535:  # noqa: PLR2004
+        raise ValueError("must be host:port, such as 127.0.0.1:9464, or off")
+    return Address(found[1].strip("[]"), int(found[2]))
 
 
 def _digits(value: object) -> object:
@@ -147,6 +191,15 @@ class Settings(BaseSettings):
     log_format: LogFormat = Field(LogFormat.AUTO, validation_alias="WARROOMS_LOG_FORMAT")
     flower_password_file: OptionalPath = Field(None, validation_alias="WARROOMS_FLOWER_PASSWORD_FILE")
     flower_open: bool = Field(default=False, validation_alias="WARROOMS_FLOWER_OPEN")
+    metrics_address: Annotated[Address | None, NoDecode, BeforeValidator(_address)] = Field(
+        Address("127.0.0.1", 9464), validation_alias="WARROOMS_METRICS_ADDRESS"
+    )
+    otel: Switch = Field(Switch.AUTO, validation_alias="WARROOMS_OTEL")
+    otlp_endpoint: str = Field(
+        "",
+        validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"),
+        repr=False,
+    )
 
     @classmethod
     def load(cls) -> Settings:
@@ -192,6 +245,11 @@ class Settings(BaseSettings):
             )
             for name, entry in entries.items()
         }
+
+    @property
+    def traced(self) -> bool:
+        """Whether traces are wanted."""
+        return self.otel is Switch.ON or (self.otel is Switch.AUTO and bool(self.otlp_endpoint))
 
     @property
     def retention_s(self) -> int:

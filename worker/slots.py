@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Final, Protocol
 from worker.clock import elapsed_s
 from worker.errors import NoMoreSlots
 from worker.health import Health, Level, Sign, sign_of
+from worker.telemetry import SILENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from worker.errors import FlashdutyError
     from worker.jobs import Lane
+    from worker.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
@@ -123,6 +125,8 @@ class Slots:
         sleep: waits so many seconds; True if the worker is stopping.
         learn: told what every reply says about the lines (the gate listens).
         clock: seconds that never go back (worker.clock).
+        account: whose slots they are, for `telemetry`.
+        telemetry: told how long slots were waited for, and how late the worker was.
     """
 
     def __init__(
@@ -133,12 +137,16 @@ class Slots:
         sleep: Callable[[float], bool],
         learn: Callable[[Lines], None] = lambda _lines: None,
         clock: Callable[[], float] = elapsed_s,
+        account: str = "",
+        telemetry: Telemetry = SILENT,
     ) -> None:
         self._bucket = bucket
         self._latest_s = spread_s / 2
         self._sleep = sleep
         self._learn = learn
         self._clock = clock
+        self._account = account
+        self._telemetry = telemetry
         self._well = True  # what this process knows; while it is so, good ends need not be told
 
     def take(self, lane: Lane, asked: Callable[[], None] = lambda: None) -> Slot:
@@ -164,8 +172,10 @@ class Slots:
                 send_by = asked_at + reply.wait_s + self._latest_s
                 if self._woke_by(send_by, reply):
                     now = self._clock()
+                    self._telemetry.slot_came(self._account, lane, now - began, now - send_by + self._latest_s)
                     return Slot(reply.receipt, now - began, send_by, now)
                 late += 1
+                self._telemetry.slot_late(self._account)
                 self._slow_down(late)
             elif reply.lines.held:
                 raise NoMoreSlots("a person has paused the account")
@@ -177,7 +187,10 @@ class Slots:
 
     def in_time(self, slot: Slot) -> bool:
         """Whether the slot may still be used: what comes between it and the call may take its time too."""
-        return self._clock() <= slot.send_by
+        in_time = self._clock() <= slot.send_by
+        if not in_time:
+            self._telemetry.slot_late(self._account)
+        return in_time
 
     def give_back(self, slot: Slot) -> None:
         """Returns a slot that was not used."""

@@ -18,7 +18,8 @@ from worker.errors import FlashdutyError, InvalidJob, NoMoreSlots, QueueUnavaila
 from worker.heartbeat import Heartbeat
 from worker.im_integration import Usual
 from worker.messages import TASK, shown
-from worker.open_war_room import Outcome, Report
+from worker.observed import Observed
+from worker.outcomes import Outcomes
 from worker.recovery import Recovery
 from worker.redis_store import RedisStore
 from worker.refusals import LONGEST, Refusal, Refusals
@@ -40,6 +41,8 @@ GATE_TICK_S: Final = 0.05
 log = structlog.get_logger("warrooms")
 _runtime: Runtime | None = None
 _heartbeat: Heartbeat | None = None
+_observed = Observed()
+_outcomes: Final = Outcomes(log)
 _consumer: Any = None
 
 
@@ -69,7 +72,7 @@ def open_war_room(self: Any, **fields: Any) -> str:  # noqa: ANN401
         raise Reject(requeue=True) from None
     finally:
         asked()
-    _say(report.job or job, report, time.monotonic() - began)
+    _outcomes.say(report.job or job, report, time.monotonic() - began)
     return tell(report)
 
 
@@ -78,6 +81,7 @@ def _refuse(queue: str, reason: str, task_id: str, shown: str = "") -> None:
     log.error("refused a message", reason=reason[:LONGEST], task_id=task_id, queue=queue)
     if _runtime is None:
         return
+    _runtime.telemetry.refused()
     try:
         Refusals(_runtime.store).keep(Refusal(time.time(), queue, reason, task_id, shown))
     except QueueUnavailable as error:
@@ -90,26 +94,6 @@ def _show(task_id: str, named: WarRoomJob, taken: WarRoomJob) -> None:
     if events is not None and shown(taken) != shown(named):
         events.send("task-received", uuid=task_id, name=TASK, args="()", kwargs=shown(taken))
         events.send("task-started", uuid=task_id)  # or Flower would count it among those that wait to be started
-
-
-def _say(job: WarRoomJob, report: Report, took_s: float) -> None:
-    if report.outcome is Outcome.NOTHING_TO_DO:
-        log.debug("nothing to do", job=job.id)
-        return
-    facts: dict[str, Any] = {
-        "job": job.id,
-        "attempt": report.attempt,
-        "waited_s": round(report.waited_s, 3),
-        "took_s": round(took_s, 3),
-    }
-    if report.room is not None:
-        facts["chat_id"] = report.room.chat_id
-    if report.error is not None:
-        facts |= {"error": str(report.error), "request_id": report.error.request_id}
-    if report.delay_s:
-        facts["delay_s"] = round(report.delay_s, 3)
-    say = log.info if report.error is None else log.warning
-    say(report.outcome.value, **facts)
 
 
 def _once(call: Any) -> Any:  # noqa: ANN401
@@ -182,10 +166,13 @@ def _set_up_logging(loglevel: int | None = None, **_: object) -> None:
 
 @signals.worker_init.connect  # type: ignore[untyped-decorator]
 def _start(sender: Any = None, **_: object) -> None:  # noqa: ANN401
-    global _runtime, _heartbeat  # noqa: PLW0603 - Celery gives the task no other way to its worker's belongings
+    global _runtime, _heartbeat, _observed  # noqa: PLW0603 - Celery gives the task no other way to its worker's belongings
     try:
         settings = Settings.load()
-        _runtime = bootstrap.build(settings, worker=str(getattr(sender, "hostname", "worker")))
+        logs.configure(settings.log_format)  # what is said before Celery does it
+        _observed = Observed.of(settings)
+        name = str(getattr(sender, "hostname", "worker"))
+        _runtime = bootstrap.build(settings, worker=name, telemetry=_observed.telemetry)
         _runtime.store.ping()
     except SettingsError as error:
         _end(str(error), EXIT_SETTINGS)
@@ -197,6 +184,7 @@ def _start(sender: Any = None, **_: object) -> None:  # noqa: ANN401
     Recovery(runtime()).start()
     Steering(runtime()).start()
     Renewal(runtime()).start()
+    _observed.serve(settings, runtime().stopping)
 
 
 @signals.worker_ready.connect  # type: ignore[untyped-decorator]

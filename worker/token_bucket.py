@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from worker.health import Health, Level, Trouble
 from worker.history import History
 from worker.orders import NO_ORDERS, Orders
 from worker.rate_limit import LOSES_S, SECOND_US, Plan, plan_of
+from worker.reading import Reading
 from worker.slots import Lines, NotYet, Reserved
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from worker.errors import FlashdutyError
     from worker.health import Sign
@@ -169,30 +170,29 @@ class TokenBucket:
 
     def trouble(self) -> Trouble | None:
         """Why the account is down or suspended; None if it is called as usual."""
-        stored = self._store.held(lambda: self._store.client.hgetall(self.trouble_key))
-        why = cast("dict[str, str]", stored)
-        if not why:
-            return None
-        return Trouble(
-            level=Level(int(why["level"])),
-            since=int(why["since"]) / 1000,
-            probes=int(why["probes"]),
-            **{name: why[name] for name in ("code", "message", "hint", "request_id")},
-        )
+        (trouble,) = self._store.together([self.trouble_reading()])
+        return trouble
+
+    def trouble_reading(self) -> Reading[Trouble | None]:
+        """The same, to be read with others."""
+        return Reading(lambda pipe: pipe.hgetall(self.trouble_key), lambda replies: _trouble(replies[0]))
 
     def peek(self) -> BucketLevel:
         """The state now; changes nothing."""
-        pause, next_slot, urgent, bulk, interval, held, tokens, ordered = self._call("peek")
+        return self._level(self._call("peek"))
+
+    def level_reading(self) -> Reading[BucketLevel]:
+        """The same, to be read with others."""
+        return Reading(
+            lambda pipe: self._script.later(pipe, *self._asks("peek")), lambda replies: self._level(replies[0])
+        )
+
+    def _level(self, reply: list[Any]) -> BucketLevel:
+        pause, next_slot, urgent, bulk, interval, held, tokens, ordered = reply
         orders = Orders.of(dict(zip(ordered[::2], ordered[1::2], strict=True)))
         return BucketLevel(
             next_slot / SECOND_US,
-            Lines(
-                urgent / SECOND_US,
-                bulk / SECOND_US,
-                pause / SECOND_US,
-                interval_s=interval / SECOND_US,
-                held=bool(held),
-            ),
+            _lines(urgent, bulk, pause, interval, held),
             tuple(thousandths / 1000 for thousandths in tokens),
             orders.plan(self.plan),
             orders,
@@ -200,16 +200,22 @@ class TokenBucket:
 
     def history(self, now_s: float | None = None) -> History:
         """What went out in the last day; `now_s`, seconds since the epoch, is passed by tests only."""
+        (history,) = self._store.together([self.history_reading(now_s)])
+        return history
 
-        def read() -> object:
-            pipe = self._store.client.pipeline(transaction=False)
+    def history_reading(self, now_s: float | None = None) -> Reading[History]:
+        """The same, to be read with others."""
+
+        def ask(pipe: Any) -> None:  # noqa: ANN401
             pipe.hgetall(self._history_key)
             pipe.hmget(self.key, "w", "v")
             pipe.time()
-            return pipe.execute()
 
-        kept, (hour, ten), (seconds, _) = cast("Any", self._store.held(read))
-        return History.of(kept, hour, ten, seconds if now_s is None else now_s)
+        def read(replies: list[Any]) -> History:
+            kept, (hour, ten), (seconds, _) = replies
+            return History.of(kept, hour, ten, seconds if now_s is None else now_s)
+
+        return Reading(ask, read)
 
     def clear(self) -> None:
         """Forgets the state: the bucket starts again, empty. What people ordered holds, what went out went out."""
@@ -219,18 +225,19 @@ class TokenBucket:
     def _tell(self) -> None:
         """Says to all workers that something was ordered: those that wait look again."""
 
-        def tell() -> None:
-            pipe = self._store.client.pipeline(transaction=False)
+        def tell(pipe: Any) -> None:  # noqa: ANN401
             pipe.incr(ORDERS_KEY)
             pipe.expire(ORDERS_KEY, A_DAY_S)
-            pipe.execute()
 
-        self._store.held(tell)
+        self._store.together([Reading(tell, len)])
 
     def _call(self, command: str, *args: str | int) -> Any:  # noqa: ANN401
+        return self._script(*self._asks(command, *args))
+
+    def _asks(self, command: str, *args: str | int) -> tuple[list[str], list[str | int]]:
         now = "" if self._clock is None else self._clock()
         keys = [self.key, self.trouble_key, self.orders_key, self._calls_key, self._history_key]
-        return self._script(keys, [command, now, *self._head, *args])
+        return keys, [command, now, *self._head, *args]
 
 
 def _lines(urgent: int, bulk: int, pause: int, interval: int, held: int) -> Lines:
@@ -240,3 +247,14 @@ def _lines(urgent: int, bulk: int, pause: int, interval: int, held: int) -> Line
 
 def _us(seconds: float | None) -> str | int:
     return "" if seconds is None else round(seconds * SECOND_US)
+
+
+def _trouble(why: Mapping[str, str]) -> Trouble | None:
+    if not why:
+        return None
+    return Trouble(
+        level=Level(int(why["level"])),
+        since=int(why["since"]) / 1000,
+        probes=int(why["probes"]),
+        **{name: why[name] for name in ("code", "message", "hint", "request_id")},
+    )

@@ -14,12 +14,14 @@ from pydantic import TypeAdapter
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from producers.gauges import Gauges
 from producers.http import (
     account_routes,
     bulk_routes,
     failed_routes,
     health_routes,
     jobs_routes,
+    metrics_routes,
     problems,
     schemas,
     webhook_routes,
@@ -29,6 +31,7 @@ from producers.http.events import recorder
 from producers.http.hand_over import HandOver
 from producers.http.idempotency import Answers
 from producers.http.intake import Intake
+from producers.http.meters import Measured, WebMeters
 from producers.http.probe import Probe
 from producers.http.problems import Kind, Problem, Refused
 from producers.http.size import SizeLimit
@@ -37,6 +40,7 @@ from producers.http.usual import Usual
 from producers.http.web import Web
 from producers.queue import JobQueue
 from worker.errors import InvalidJob, QueueUnavailable
+from worker.meters import new_registry, shown
 from worker.redis_store import RedisStore
 
 if TYPE_CHECKING:
@@ -80,11 +84,20 @@ def build(settings: Settings, web_settings: WebSettings) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.web = web
-    for routes in (jobs_routes, bulk_routes, failed_routes, account_routes, webhook_routes, health_routes):
+    for routes in (
+        jobs_routes,
+        bulk_routes,
+        failed_routes,
+        account_routes,
+        webhook_routes,
+        health_routes,
+        metrics_routes,
+    ):
         app.include_router(routes.routes(web))
     app.add_middleware(
         SizeLimit, most_bytes=web_settings.max_body_bytes, others={bulk_routes.PATH: web_settings.max_bulk_bytes}
     )
+    app.add_middleware(Measured, meters=web.meters)  # around all the others: what they refuse counts
     for error, answer in _ANSWERS.items():
         app.add_exception_handler(error, answer)
     _describe_problems(app)
@@ -96,6 +109,9 @@ def _parts(settings: Settings, web_settings: WebSettings) -> Web:
     queue = JobQueue(settings, timeout_s=REDIS_TIMEOUT_S)
     intake = Intake(queue, web_settings.max_backlog)
     asked = RedisStore(settings.redis_url, timeout_s=PROBE_TIMEOUT_S)
+    registry = new_registry()
+    all_shown = shown(registry)
+    all_shown.register(Gauges(queue.desks(), asked))
     return Web(
         queue=queue,
         probe=Probe(asked.ping, asked.close),
@@ -107,6 +123,8 @@ def _parts(settings: Settings, web_settings: WebSettings) -> Web:
         key_threads=CapacityLimiter(KEY_THREADS),
         hand_over=HandOver(recorder(queue)),
         usual=Usual(queue.defaults),
+        meters=WebMeters(registry),
+        shown=all_shown,
     )
 
 

@@ -9,6 +9,7 @@
 | WARROOMS_MAX_BACKLOG | 1000000 | an account with more waiting jobs takes no new ones for now (429) |
 | WARROOMS_MAX_BODY_BYTES | 1048576 | the largest body of a request |
 | WARROOMS_MAX_BULK_BYTES | 268435456 | the largest body of a bulk request |
+| WARROOMS_METRICS_OPEN | false | whether /metrics asks for no token; it names the accounts |
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ class WebSettings(BaseSettings):
     max_backlog: int = Field(1_000_000, ge=1, validation_alias="WARROOMS_MAX_BACKLOG")
     max_body_bytes: int = Field(1024 * 1024, ge=1024, validation_alias="WARROOMS_MAX_BODY_BYTES")
     max_bulk_bytes: int = Field(256 * 1024 * 1024, ge=1024, validation_alias="WARROOMS_MAX_BULK_BYTES")
+    metrics_open: bool = Field(False, validation_alias="WARROOMS_METRICS_OPEN")
 
     @classmethod
     def load(cls) -> WebSettings:

@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
 
     from anyio import CapacityLimiter
+    from prometheus_client import CollectorRegistry
 
     from producers.desk import Desk
     from producers.http.events import Event, Recorded
     from producers.http.hand_over import HandOver
     from producers.http.idempotency import Answers
     from producers.http.intake import Intake
+    from producers.http.meters import WebMeters
     from producers.http.probe import Probe
     from producers.http.settings import WebSettings
     from producers.http.together import Together
@@ -49,6 +51,8 @@ class Web:
     key_threads: CapacityLimiter
     hand_over: HandOver[Event, Recorded]
     usual: Usual
+    meters: WebMeters
+    shown: CollectorRegistry
 
     def desks(self, caller: Caller) -> Sequence[Desk]:
         """The accounts that exist for this caller."""

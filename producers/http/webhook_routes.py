@@ -10,12 +10,13 @@ from producers.http import examples, schemas
 from producers.http.answering import Json, check_plain
 from producers.http.events import Event
 from producers.http.hand_over import NoRoom
-from producers.http.problems import Kind, refused
+from producers.http.problems import Kind, Refused, refused
 from producers.http.schemas import WebhookJson
 from producers.http.tokens import digest_of
 from producers.http.web import Web, check_account, check_query, web_of
 from producers.json_object import tolerant_object
 from producers.parsing import parse_job
+from producers.receipt import Status
 from producers.webhook import Ignored, Opens, Rules, read_event
 from worker.jobs import ACCOUNT_PATTERN, WarRoomJob
 
@@ -74,13 +75,31 @@ async def flashduty(
     503 means that Redis did not take it in time: it is held in memory, and recorded as soon as Redis is back.
     """
     web = web_of(request)
+    result = "refused"
+    try:
+        result, answer = await _take(request, web, account)
+    except Refused as refusal:
+        result = _RESULTS.get(refusal.problem.kind, result)
+        raise
+    else:
+        return answer
+    finally:
+        if web.settings.webhook_secret.get_secret_value():
+            web.meters.event(result)
+
+
+_RESULTS = {Kind.UNAUTHORIZED: "unauthorized", Kind.HELD: "held", Kind.NOT_HELD: "lost"}
+"""How refusals are counted; the others are `refused`."""
+
+
+async def _take(request: Request, web: Web, account: str | None) -> tuple[str, Response]:
     check_query(request, {"account"})
     check_account(account, web.queue.desks())
     check_plain(request)  # not the charset: what is read of an event is ASCII in nearly all of them
     payload = tolerant_object(await request.body())
     asked = read_event(payload, web.settings.rules())
     if isinstance(asked, Ignored):
-        return _answer("ignored", reason=asked.reason)
+        return "ignored", _answer("ignored", reason=asked.reason)
     event = Event(asked.event_id, _job(asked, account, web))
     try:
         done = await web.hand_over.offer(event)
@@ -91,8 +110,9 @@ async def flashduty(
         detail = "Redis does not answer in time: the event is held in memory and recorded as soon as it does"
         raise refused(Kind.HELD, detail, Retry_After="60")
     if done.receipt is None:
-        return _answer("duplicate", done.job_id, f"event {asked.event_id} was recorded before")
-    return _answer(done.receipt.status.value, done.job_id)
+        return "duplicate", _answer("duplicate", done.job_id, f"event {asked.event_id} was recorded before")
+    status = done.receipt.status
+    return "queued" if status is Status.QUEUED else "known", _answer(status.value, done.job_id)
 
 
 def _authenticate(web: Web, secret: str | None) -> None:

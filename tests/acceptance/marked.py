@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MARK: Final = "WARROOMS_TEST_MARK"
-FOREIGN: Final = ("REDIS_URL", "FLASHDUTY_", "WARROOMS_")
+FOREIGN: Final = ("REDIS_URL", "FLASHDUTY_", "WARROOMS_", "OTEL_", "PROMETHEUS_")
+NO_PORT: Final = {"WARROOMS_METRICS_ADDRESS": "off"}
 
 
 class Program:
@@ -42,7 +43,14 @@ class Program:
         with self._log.open("w") as sink:
             self.popen = subprocess.Popen(
                 (sys.executable, "-c", code),
-                env={**clean, MARK: self.mark, "TMPDIR": str(self.temp), "PYTHONUNBUFFERED": "1", **(env or {})},
+                env={
+                    **clean,
+                    **NO_PORT,
+                    MARK: self.mark,
+                    "TMPDIR": str(self.temp),
+                    "PYTHONUNBUFFERED": "1",
+                    **(env or {}),
+                },
                 cwd=cwd or folder,
                 stdin=subprocess.DEVNULL,
                 stdout=sink,

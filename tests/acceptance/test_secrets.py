@@ -10,10 +10,12 @@ import signal
 import subprocess
 import sys
 import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import quote, quote_plus
 
+import httpx
 import pytest
 import redis
 
@@ -68,14 +70,57 @@ class Wiretap:
                 pass  # Redis has ended
 
 
+class Collector:
+    """Takes the traces, as a collector of OpenTelemetry does: what it was sent, as bytes."""
+
+    def __init__(self) -> None:
+        self.sent = bytearray()
+        sent = self.sent
+
+        class Taker(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                sent.extend(self.rfile.read(int(self.headers["Content-Length"])))
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Taker)
+        self._thread = threading.Thread(target=self._server.serve_forever)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+@pytest.fixture(scope="module")
+def collector() -> Iterator[Collector]:
+    with Collector() as taker:
+        yield taker
+
+
 @pytest.fixture(scope="module")
 def flower_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("flower")
 
 
 @pytest.fixture(scope="module")
-def house() -> Iterator[House]:
-    with House(api=("--app-key", KEY, "--incidents", "3"), env={"FLASHDUTY_APP_KEY": KEY}) as house:
+def house(collector: Collector) -> Iterator[House]:
+    """It is traced and shows its metrics."""
+    env = {
+        "FLASHDUTY_APP_KEY": KEY,
+        "WARROOMS_METRICS_ADDRESS": "127.0.0.1:0",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+        "OTEL_BSP_SCHEDULE_DELAY": "100",
+    }
+    with House(api=("--app-key", KEY, "--incidents", "3"), env=env) as house:
         yield house
 
 
@@ -143,6 +188,34 @@ def test_the_key_is_in_no_log_line_at_level_debug(told: tuple[House, Wiretap]) -
     assert '"level": "debug"' in log
     assert "[app key]" in log, "it was said back, and taken out"
     _assert_no_key(log, "the worker's log")
+
+
+def test_the_key_is_in_no_metric_of_the_worker(told: tuple[House, Wiretap]) -> None:
+    address = re.search(r"metrics at (http://127\.0\.0\.1:\d+/metrics)", told[0].log())
+    assert address is not None
+    shown = httpx.get(address[1], trust_env=False).text
+    assert 'outcome="opened"' in shown
+    assert 'code="NotJson"' in shown
+    assert 'warrooms_throttled_total{account="default"} 1.0' in shown
+    _assert_no_key(shown, "the worker's metrics")
+
+
+def test_the_key_is_in_no_trace(told: tuple[House, Wiretap], collector: Collector) -> None:
+    path = b"/incident/war-room/create"
+    until(lambda: path in collector.sent and b"warrooms.slot_wait_s" in collector.sent, "the spans of a job")
+    assert told[0].stack.api_url.encode() + path in collector.sent
+    _assert_no_key(collector.sent.decode("utf-8", "replace"), "the traces")
+    assert b"app_key" not in collector.sent
+
+
+def test_an_outcome_is_one_line_with_everything_that_people_ask_for(told: tuple[House, Wiretap]) -> None:
+    lines = [json.loads(line) for line in told[0].log().splitlines() if line.startswith("{")]
+    opened = [line for line in lines if line["event"] == "opened"]
+    assert len({line["job"] for line in opened}) == len(opened)
+    for line in opened:
+        assert line["request_id"]
+        assert (line["account"], line["lane"], line["outcome"], line["code"]) == ("default", "bulk", "opened", "OK")
+        assert {"attempt", "waited_s", "latency_s", "took_s"} <= line.keys()
 
 
 def test_the_key_is_in_nothing_that_redis_was_told(told: tuple[House, Wiretap]) -> None:

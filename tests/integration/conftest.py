@@ -30,7 +30,7 @@ def ledger(store: RedisStore) -> Ledger:
 
 @pytest.fixture
 def env(valkey_url: str) -> dict[str, str]:
-    ours = ("FLASHDUTY_", "WARROOMS_", "REDIS_URL", "FORCE_COLOR", "TTY_COMPATIBLE")
+    ours = ("FLASHDUTY_", "WARROOMS_", "REDIS_URL", "FORCE_COLOR", "TTY_COMPATIBLE", "OTEL_", "PROMETHEUS_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     return kept | {"REDIS_URL": valkey_url, "FLASHDUTY_INTEGRATION_ID": "7"}
 

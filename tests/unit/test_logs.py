@@ -29,7 +29,8 @@ def _as_it_was() -> Iterator[None]:
     structlog.reset_defaults()
     root.handlers[:] = handlers
     root.setLevel(level)
-    logging.getLogger(logs.CONNECTING).filters.clear()
+    for name in logs.SELDOM:
+        logging.getLogger(name).filters.clear()
     for name, was in levels.items():
         logging.getLogger(name).setLevel(was)
 
@@ -126,7 +127,7 @@ def test_celery_says_twice_a_minute_that_it_cannot_connect_and_everything_else_a
     now_s = [1000.0]
     logs.configure(LogFormat.JSON)
     celery = logging.getLogger(logs.CONNECTING)
-    celery.filters[:] = [logs.Seldom(lambda: now_s[0])]
+    celery.filters[:] = [logs.Seldom("Cannot connect to", lambda: now_s[0])]
     for _ in range(31):
         celery.error(consumer.CONNECTION_ERROR, "redis://", "refused", "Trying again")
         now_s[0] += 2
@@ -146,3 +147,15 @@ def test_broken_characters_from_outside_are_escaped_and_stop_no_line(
     assert r"\ud800: is not a field" in err
     assert r"a line of Celery's: \ud800" in err
     assert "Traceback" not in err
+
+
+def test_a_collector_that_is_away_is_a_line_twice_a_minute(capsys: pytest.CaptureFixture[str]) -> None:
+    now_s = [1000.0]
+    logs.configure(LogFormat.JSON)
+    exporter = logging.getLogger(logs.EXPORTING)
+    exporter.filters[:] = [logs.Seldom(logs.SELDOM[logs.EXPORTING], lambda: now_s[0])]
+    for _ in range(31):
+        exporter.warning("Transient error %s encountered while exporting spans batch, retrying in 1s.", SECRET)
+        exporter.error("Failed to export spans batch due to timeout, max retries or shutdown.")
+        now_s[0] += 2
+    assert len(lines(capsys)) == 3

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from worker.errors import SettingsError
 from worker.jobs import INT64_MAX
 from worker.rate_limit import plan_of
-from worker.settings import Account, LogFormat, Settings
+from worker.settings import Account, Address, LogFormat, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +29,10 @@ NAMES: Final = (
     "WARROOMS_CONCURRENCY",
     "WARROOMS_RETENTION_DAYS",
     "WARROOMS_LOG_FORMAT",
+    "WARROOMS_METRICS_ADDRESS",
+    "WARROOMS_OTEL",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
 )
 
 
@@ -293,3 +297,37 @@ def test_an_accounts_file_that_is_not_text_is_named(load: Callable[..., Settings
     file.write_bytes(b"\xff\xfe")
     with pytest.raises(SettingsError, match="not TOML"):
         load(WARROOMS_ACCOUNTS_FILE=str(file)).accounts()
+
+
+@pytest.mark.parametrize(
+    ("said", "address"),
+    [
+        ("127.0.0.1:9464", Address("127.0.0.1", 9464)),
+        ("[::1]:0", Address("::1", 0)),
+        ("worker-1.internal:80", Address("worker-1.internal", 80)),
+        ("off", None),
+        ("OFF", None),
+    ],
+)
+def test_the_metrics_address_is_a_host_and_a_port_or_off(
+    load: Callable[..., Settings], said: str, address: Address | None
+) -> None:
+    assert load(WARROOMS_METRICS_ADDRESS=said).metrics_address == address
+
+
+@pytest.mark.parametrize("said", ["9464", ":9464", "127.0.0.1", "127.0.0.1:65536", "http://x:1", "a b:1"])
+def test_a_metrics_address_that_is_none_is_refused_in_a_sentence(load: Callable[..., Settings], said: str) -> None:
+    with pytest.raises(SettingsError, match="WARROOMS_METRICS_ADDRESS: must be host:port"):
+        load(WARROOMS_METRICS_ADDRESS=said)
+
+
+def test_traces_are_on_where_a_collector_is_named_or_where_they_are_asked_for(load: Callable[..., Settings]) -> None:
+    assert not load().traced
+    assert load(WARROOMS_OTEL="on").traced
+    assert not load(WARROOMS_OTEL="off", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:4318").traced
+    assert load(WARROOMS_OTEL="auto").traced
+
+
+def test_an_address_is_written_as_a_url_has_it() -> None:
+    assert Address("::1", 0).at(9464) == "[::1]:9464"
+    assert Address("127.0.0.1", 0).at(9465) == "127.0.0.1:9465"

@@ -6,7 +6,7 @@ import math
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from worker.errors import RoomGone, WarroomsError
+from worker.errors import FlashdutyError, RoomGone, WarroomsError
 from worker.flashduty import answers
 from worker.flashduty.answers import Reply, WrongShape
 from worker.flashduty.app_key import MASK, AppKey
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import httpx
 
     from worker.flashduty.answers import IncidentPage, IncidentQuery, Integration, ListedRoom
+    from worker.flashduty.envelope import Answer
     from worker.jobs import WarRoom, WarRoomJob
 
 T = TypeVar("T")
@@ -80,12 +81,14 @@ class Flashduty:
             body["add_observers"] = True
         reply = self._call("/incident/war-room/create", body, answers.room, fence_at)
         if reply.value is None:
-            raise RoomGone(
+            gone = RoomGone(
                 "the API reports success, but no room",
                 code="RoomGone",
                 request_id=reply.request_id,
                 hint="was the group deleted in the IM? Close the room in Flashduty, then open it again",
             )
+            gone.latency_s = reply.latency_s
+            raise gone
         return Reply(reply.value, reply.request_id, reply.latency_s)
 
     def list_rooms(self, incident_id: str, integration_id: int) -> Reply[tuple[ListedRoom, ...]]:
@@ -127,6 +130,14 @@ class Flashduty:
         began = time.perf_counter()
         answer = self._wire.post(path, body, key, fence_at)
         latency_s = time.perf_counter() - began
+        outcome = self._read(answer, key, read, latency_s)
+        if isinstance(outcome, FlashdutyError):
+            outcome.latency_s = latency_s
+        return outcome
+
+    def _read(
+        self, answer: Answer | WarroomsError, key: AppKey, read: Callable[[object], T], latency_s: float
+    ) -> Reply[T] | WarroomsError:
         if isinstance(answer, WarroomsError):
             return answer
         envelope = unfold(answer, key)

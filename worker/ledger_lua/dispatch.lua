@@ -1,8 +1,9 @@
 -- Part 5 of 5: the commands, with what stands in ARGV[7 ...] and what they reply.
---   enqueue    batch or '', then per job: id, lane, members '1,2', observers '1' or '', message
+--   enqueue    batch or '', the jobs' traceparents 'a,b' or '', then per job: id, lane, members '1,2', observers '1' or '', message
 --              -> per job: status, chat_id, share_link, jobs of its lane in front or '', lane      status: 'new' | the state the job was found in
 --   claim      id, token, worker, batch, lane, members, observers (the message's own, for a job without a record)
---              -> { 'claimed', id, attempts, look first 0/1, ms since it first went wrong, 403s, lane, members, observers, batches } | { the state }
+--              -> { 'claimed', id, attempts, look first 0/1, ms since it first went wrong, 403s, lane, members, observers, batches,
+--                traceparent or '', since when it waited (ms, 0 without traces) } | { the state }
 --   begin      id, token, number of this attempt, '1' if the creating call goes out now   -> 1 | 0 if the claim is lost
 --   finish     id, token, state, field, value ...                                         -> 1 | 0
 --   retry      id, token, delay ms, look first '1' or '', '1' if the attempt counts, field, value ...   -> 1 | 0
@@ -20,7 +21,7 @@
 local a = ARGV
 local reply
 if command == 'enqueue' then
-  reply = enqueue(a[7])
+  reply = enqueue(a[7], a[8])
 elseif command == 'claim' then
   reply = claim(a[7], a[8], a[9], a[10], a[11], a[12], a[13])
 elseif command == 'begin' then

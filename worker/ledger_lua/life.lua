@@ -62,14 +62,16 @@ local function hurry(job, id)
   line_up(job, id)
 end
 
-local function enqueue(batch)
+local function enqueue(batch, traces)
   local reply = {}
+  local next_trace = string.gmatch(traces, '[^,]+')
   if batch ~= '' then
     keep(batch)
   end
-  for at = 8, #ARGV, 5 do
+  for at = 9, #ARGV, 5 do
     local id, lane, members, observers, message = unpack(ARGV, at, at + 4)
-    local job = load(id)
+    local job, trace = load(id), next_trace()
+    local anew = not job or job.state == 'failed' or job.state == 'cancelled'
     local status, chat_id, share_link, position = 'new', '', '', ''
     if not job then
       job = create(id, lane, members, observers, batch)
@@ -94,6 +96,9 @@ local function enqueue(batch)
         status, chat_id, share_link = job.state, job.chat_id, job.share_link
       end
       join(job, id, batch)
+    end
+    if anew and trace then
+      redis.call('HSET', key(id), 'trace', trace)
     end
     if job.state == 'queued' then
       position = redis.call('ZRANK', LINE[job.lane], id) or ''
@@ -156,13 +161,17 @@ local function claim(id, token, worker, batch, lane, members, observers)
     end
     local reached = job.lane .. '.reached'
     redis.call('HSET', WATCH, reached, whole(math.max(job.turn, tonumber(redis.call('HGET', WATCH, reached)) or 0)))
+    local seen = redis.call('HMGET', key(id), 'trace', 'updated')
+    if seen[1] then
+      redis.call('HSET', key(id), 'queued', seen[2]) -- since when it waited, for the trace
+    end
     hold(job, id, token, worker)
     redis.call('ZADD', WORKERS, whole(now), worker)
   end
-  local past = redis.call('HMGET', key(id), 'first', 'denials')
+  local past = redis.call('HMGET', key(id), 'first', 'denials', 'trace', 'queued')
   local failing = math.max(now - (tonumber(past[1]) or now), 0)
   return { 'claimed', id, job.attempts, job.look and 1 or 0, failing, tonumber(past[2]) or 0,
-    job.lane, job.members, job.observers, job.batches }
+    job.lane, job.members, job.observers, job.batches, past[3] or '', past[4] or 0 }
 end
 
 local function did(id, token, state) -- our own reply was lost

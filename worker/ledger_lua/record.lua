@@ -24,8 +24,9 @@
 -- messages as queued jobs; more do no harm.
 --
 -- Record: state lane turn members observers batches attempts began look token worker sent created updated due first finished
---         denials chat_id chat_name share_link request_id code message hint status        (times in ms)
+--         denials chat_id chat_name share_link request_id code message hint status trace queued  (times in ms)
 --   began: since when the attempt under way goes on; it is counted     sent: its creating call went out     first: when it first went wrong
+--   trace, queued: only with traces: the W3C traceparent of its enqueue, and since when it waited for its last claim
 --   look:  a call of it may have opened a room, so the next attempt looks first     denials: how many 403s counted
 
 local base, command = KEYS[1], ARGV[1]
