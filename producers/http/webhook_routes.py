@@ -61,7 +61,15 @@ def routes(web: Web) -> APIRouter:
 
 async def _sender(request: Request, secret: Annotated[str | None, Security(_SECRET)]) -> None:
     """Who has not the secret is told of no parameter."""
-    _authenticate(web_of(request), secret)
+    web = web_of(request)
+    known = web.settings.webhook_secret.get_secret_value()
+    if not known:
+        raise refused(Kind.NOT_FOUND, "the webhook is off here; to have it, set WARROOMS_WEBHOOK_SECRET")
+    if secret is None or not hmac.compare_digest(digest_of(secret), digest_of(known)):
+        web.meters.event("unauthorized")
+        said = "it has another value" if secret else "it is missing"
+        challenge = f'Secret header="{HEADER}"'
+        raise refused(Kind.UNAUTHORIZED, f"the header {HEADER} is needed: {said}", WWW_Authenticate=challenge)
 
 
 async def flashduty(
@@ -84,11 +92,10 @@ async def flashduty(
     else:
         return answer
     finally:
-        if web.settings.webhook_secret.get_secret_value():
-            web.meters.event(result)
+        web.meters.event(result)
 
 
-_RESULTS = {Kind.UNAUTHORIZED: "unauthorized", Kind.HELD: "held", Kind.NOT_HELD: "lost"}
+_RESULTS = {Kind.HELD: "held", Kind.NOT_HELD: "lost"}
 """How refusals are counted; the others are `refused`."""
 
 
@@ -113,16 +120,6 @@ async def _take(request: Request, web: Web, account: str | None) -> tuple[str, R
         return "duplicate", _answer("duplicate", done.job_id, f"event {asked.event_id} was recorded before")
     status = done.receipt.status
     return "queued" if status is Status.QUEUED else "known", _answer(status.value, done.job_id)
-
-
-def _authenticate(web: Web, secret: str | None) -> None:
-    known = web.settings.webhook_secret.get_secret_value()
-    if not known:
-        raise refused(Kind.NOT_FOUND, "the webhook is off here; to have it, set WARROOMS_WEBHOOK_SECRET")
-    if secret is None or not hmac.compare_digest(digest_of(secret), digest_of(known)):
-        said = "it has another value" if secret else "it is missing"
-        challenge = f'Secret header="{HEADER}"'
-        raise refused(Kind.UNAUTHORIZED, f"the header {HEADER} is needed: {said}", WWW_Authenticate=challenge)
 
 
 def _job(asked: Opens, account: str | None, web: Web) -> WarRoomJob:
