@@ -28,6 +28,7 @@ from worker.ledger_fields import (
     stray_of,
 )
 from worker.messages import nudge, queue_name
+from worker.newest import Newest, read_newest
 from worker.rate_limit import LOSES_S
 from worker.records import Claim, Standing
 
@@ -348,6 +349,10 @@ class Ledger:
 
         (seconds, micros), beats = cast("Any", self._store.held(read))
         return {str(name): max(0.0, seconds + micros / 1e6 - beat_ms / 1000) for name, beat_ms in beats}
+
+    def newest(self, batches: int, letters: int) -> Newest:
+        """At most so many of the newest batches and dead letters, and how old what waits is; for a board."""
+        return read_newest(self._store, self.account, batches=batches, letters=letters, retention_ms=self._retention_ms)
 
     # --- inside ---
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from worker.health import Health, Level, Trouble
-from worker.history import History
+from worker.history import History, Spent
 from worker.orders import NO_ORDERS, Orders
 from worker.rate_limit import LOSES_S, SECOND_US, Plan, plan_of
 from worker.slots import Lines, NotYet, Reserved
@@ -210,6 +210,18 @@ class TokenBucket:
 
         kept, (hour, ten), (seconds, _) = cast("Any", self._store.held(read))
         return History.of(kept, hour, ten, seconds if now_s is None else now_s)
+
+    def spent(self) -> Spent:
+        """The slots of the last minute."""
+
+        def read() -> object:
+            pipe = self._store.client.pipeline(transaction=False)
+            pipe.lrange(self._calls_key, 0, -1)
+            pipe.time()
+            return pipe.execute()
+
+        slots_us, (seconds, micros) = cast("Any", self._store.held(read))
+        return Spent(tuple(sorted(map(int, slots_us))), seconds * SECOND_US + micros)
 
     def clear(self) -> None:
         """Forgets the state: the bucket starts again, empty. What people ordered holds, what went out went out."""

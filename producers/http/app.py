@@ -20,17 +20,22 @@ from producers.http import (
     failed_routes,
     health_routes,
     jobs_routes,
+    page_routes,
     problems,
+    replay_routes,
     schemas,
     webhook_routes,
 )
 from producers.http.answering import ProblemAnswer
+from producers.http.attempts import Attempts
+from producers.http.boards import Boards
 from producers.http.events import recorder
 from producers.http.hand_over import HandOver
 from producers.http.idempotency import Answers
 from producers.http.intake import Intake
 from producers.http.probe import Probe
 from producers.http.problems import Kind, Problem, Refused
+from producers.http.sessions import Sessions
 from producers.http.size import SizeLimit
 from producers.http.together import Together
 from producers.http.usual import Usual
@@ -55,6 +60,9 @@ PROBE_TIMEOUT_S: Final = 1.0
 
 KEY_THREADS: Final = 40
 """Threads for Idempotency-Keys: as many as anyio has for bulk requests and readers, who may hold all of those."""
+
+PAGE_THREADS: Final = 8
+"""Threads that look who is signed in to the status page."""
 
 DESCRIPTION: Final = """
 Opens incident war rooms through Flashduty, at the account's speed and never twice.
@@ -82,6 +90,8 @@ def build(settings: Settings, web_settings: WebSettings) -> FastAPI:
     app.state.web = web
     for routes in (jobs_routes, bulk_routes, failed_routes, account_routes, webhook_routes, health_routes):
         app.include_router(routes.routes(web))
+    for page in (page_routes, replay_routes):
+        app.include_router(page.routes(web))
     app.add_middleware(
         SizeLimit, most_bytes=web_settings.max_body_bytes, others={bulk_routes.PATH: web_settings.max_bulk_bytes}
     )
@@ -107,6 +117,10 @@ def _parts(settings: Settings, web_settings: WebSettings) -> Web:
         key_threads=CapacityLimiter(KEY_THREADS),
         hand_over=HandOver(recorder(queue)),
         usual=Usual(queue.defaults),
+        boards=Boards(queue.desks()),
+        sessions=Sessions(queue.store, tokens),
+        attempts=Attempts(),
+        page_threads=CapacityLimiter(PAGE_THREADS),
     )
 
 
