@@ -94,8 +94,9 @@ def _board(session: Session, seen: Board) -> dict[str, object]:
     return {"board": seen, "operates": Right.OPERATE in session.caller.rights}
 
 
-async def no_form_here(_request: Request) -> Response:
+async def no_form_here(request: Request) -> Response:
     """The form stands at `/`."""
+    del request
     return GoTo("/")
 
 
