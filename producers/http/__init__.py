@@ -4,7 +4,7 @@
                   ├─▶ bulk_routes ────▶ bulk ──────────────────┴─▶ intake ─┐
                   ├─▶ webhook_routes ─▶ hand_over ─▶ events ───────────────┴─▶ producers.queue
                   ├─▶ failed_routes ──▶ letters, replays ─▶ worker.ledger
-                  ├─▶ page_routes, replay_routes ─▶ sessions, attempts, form, page, boards ─▶ producers.board
+                  ├─▶ page_routes, login_routes, replay_routes ─▶ visitors, sessions, boards, page, form, attempts
                   └─▶ account_routes, health_routes ──▶ probe
 
 `web` is what the routes share; only `app` makes it. `answering` and `problems` are how they answer, `tokens` and

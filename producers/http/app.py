@@ -20,6 +20,7 @@ from producers.http import (
     failed_routes,
     health_routes,
     jobs_routes,
+    login_routes,
     page_routes,
     problems,
     replay_routes,
@@ -33,6 +34,7 @@ from producers.http.events import recorder
 from producers.http.hand_over import HandOver
 from producers.http.idempotency import Answers
 from producers.http.intake import Intake
+from producers.http.page import board_of
 from producers.http.probe import Probe
 from producers.http.problems import Kind, Problem, Refused
 from producers.http.sessions import Sessions
@@ -90,7 +92,7 @@ def build(settings: Settings, web_settings: WebSettings) -> FastAPI:
     app.state.web = web
     for routes in (jobs_routes, bulk_routes, failed_routes, account_routes, webhook_routes, health_routes):
         app.include_router(routes.routes(web))
-    for page in (page_routes, replay_routes):
+    for page in (page_routes, login_routes, replay_routes):
         app.include_router(page.routes(web))
     app.add_middleware(
         SizeLimit, most_bytes=web_settings.max_body_bytes, others={bulk_routes.PATH: web_settings.max_bulk_bytes}
@@ -117,7 +119,7 @@ def _parts(settings: Settings, web_settings: WebSettings) -> Web:
         key_threads=CapacityLimiter(KEY_THREADS),
         hand_over=HandOver(recorder(queue)),
         usual=Usual(queue.defaults),
-        boards=Boards(queue.desks()),
+        boards=Boards(queue.desks(), board_of),
         sessions=Sessions(queue.store, tokens),
         attempts=Attempts(),
         page_threads=CapacityLimiter(PAGE_THREADS),

@@ -15,6 +15,9 @@ from producers.console import clean, iso, local, many, number
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from producers.board import Board
+    from producers.http.boards import Eyes
+
 ASSETS: Final = {
     "style.css": "text/css; charset=utf-8",
     "live.js": "text/javascript; charset=utf-8",
@@ -43,7 +46,7 @@ class Html(Response):
 
     media_type = "text/html"
 
-    def __init__(self, content: str, status_code: int = 200, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(self, content: str | bytes, status_code: int = 200, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(content, status_code, HEADERS | dict(headers or {}))
 
 
@@ -66,6 +69,11 @@ class GoTo(Response):
 def render(template: str, **values: object) -> str:
     """A template of ours with these values; all of them are escaped."""
     return _environment().get_template(template).render(values)
+
+
+def board_of(board: Board, eyes: Eyes) -> str:
+    """The part of the page that changes, for these eyes."""
+    return render("board.html", board=board, operates=eyes.operates)
 
 
 @cache

@@ -12,10 +12,11 @@ from producers.choice import Choice
 from producers.console import many
 from producers.http.form import form_of
 from producers.http.page import Html, render
-from producers.http.page_routes import as_page, check_csrf, going_to_status, operator_of
+from producers.http.page_routes import going_to_status
 from producers.http.problems import Kind, refused
 from producers.http.replays import replay
 from producers.http.schemas import ReplayJson
+from producers.http.visitors import as_page, check_csrf, operator_of
 from producers.http.web import Web, check_account, check_query, web_of
 from worker.jobs import BATCH_PATTERN
 

@@ -10,11 +10,11 @@ import httpx
 import pytest
 
 from producers.http.attempts import AT_ONCE
-from producers.http.boards import Boards
+from producers.http.boards import Boards, Eyes
 from producers.http.page import asset
-from producers.http.page_routes import COOKIE
 from producers.http.sessions import LASTS_S, Sessions
 from producers.http.tokens import Tokens
+from producers.http.visitors import COOKIE
 from sandbox.processes import until
 from sandbox.valkey import Valkey
 from tests.commands import ID, JOB, fails, job, opens, queue
@@ -452,12 +452,12 @@ def test_a_board_that_could_not_be_read_is_not_asked_for_again_at_once() -> None
             raise QueueUnavailable("cannot reach Redis")
 
     now_s = [0.0]
-    boards = Boards([Desk()], lambda: now_s[0])  # type: ignore[list-item]
+    boards = Boards([Desk()], lambda _board, _eyes: "", lambda: now_s[0])  # type: ignore[list-item]
     for _ in range(3):
         with pytest.raises(QueueUnavailable):
-            anyio.run(boards.see, None)
+            anyio.run(boards.see, Eyes(None, operates=False))
     assert Desk.asked == 1
     now_s[0] += 2
     with pytest.raises(QueueUnavailable):
-        anyio.run(boards.see, None)
+        anyio.run(boards.see, Eyes(None, operates=False))
     assert Desk.asked == 2

@@ -14,7 +14,8 @@ from producers.cli.top import Fitted
 from producers.cli.top_view import view
 from producers.crew import Crew
 from producers.halts import Halt
-from producers.http.page import ASSETS, asset, asset_at, clock, render, zone
+from producers.http.boards import Eyes
+from producers.http.page import ASSETS, asset, asset_at, board_of, clock, render, zone
 from producers.http.sessions import Session
 from producers.http.tokens import USUAL, Caller
 from tests.glances import a_batch, a_glance, letters
@@ -60,7 +61,8 @@ class Tree(HTMLParser):
 
 def tree(board: Board, *, operates: bool = True) -> Tree:
     page = Tree()
-    page.feed(render("status.html", session=SESSION, said=EVIL, board=board, operates=operates))
+    drawn = board_of(board, Eyes(None, operates))
+    page.feed(render("status.html", session=SESSION, said=EVIL, board=drawn))
     page.close()
     assert page.open == []
     assert len(page.ids) == len(set(page.ids)), page.ids
