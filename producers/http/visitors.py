@@ -1,4 +1,4 @@
-"""Who looks at the status page: the session that their cookie names, what it may do, and how they are told a problem."""
+"""Who looks at the status page: the session that their cookie names, its rights, and how they are told a problem."""
 
 from collections.abc import Awaitable, Callable
 from functools import wraps
