@@ -45,13 +45,13 @@ DEAD: Final = 10_000
 WAITING: Final = 20_000
 TOKEN: Final = secrets.token_hex(16)
 ERRORS: Final = (
-    OutcomeUnknown("Timeout: no complete answer within 15 s", code="Timeout", request_id="req-1"),
+    OutcomeUnknown("no complete answer within 15 s", code="Timeout", request_id="req-1"),
     RequestRefused(
-        "InvalidParameter (HTTP 400): the incident is closed", code="InvalidParameter", status=400, hint="open it again"
+        "the incident is closed", code="InvalidParameter", status=400, hint="open it again"
     ),
-    RequestRefused("ResourceNotFound (HTTP 404): no such incident", code="ResourceNotFound", status=404),
+    RequestRefused("no such incident", code="ResourceNotFound", status=404),
 )
-REVOKED: Final = AccountRefused("Unauthorized (HTTP 401): the app key is not valid", code="Unauthorized", status=401)
+REVOKED: Final = AccountRefused("the app key is not valid", code="Unauthorized", status=401)
 SIZE: Final = """async () => (await (await fetch(location.href, {cache: "no-store"})).blob()).size"""
 PAINT: Final = """() => new Promise((say) => new PerformanceObserver((list, observer) => {
   const paint = list.getEntriesByName("first-contentful-paint")[0];

@@ -65,6 +65,12 @@ class Gauge:
         return {1: "second", 60: "minute"}.get(self.limit.window_us // SECOND_US, duration(self.limit.window_us / 1e6))
 
     @property
+    def percent(self) -> int:
+        """How much of it is spent, from 0 to 100; one call is seen."""
+        spent = self.spent or 0
+        return min(100, max(1 if spent else 0, round(100 * spent / self.limit.amount)))
+
+    @property
     def text(self) -> str:
         """Where it stands."""
         ready = many(self.ready, "token")
