@@ -46,9 +46,7 @@ WAITING: Final = 20_000
 TOKEN: Final = secrets.token_hex(16)
 ERRORS: Final = (
     OutcomeUnknown("no complete answer within 15 s", code="Timeout", request_id="req-1"),
-    RequestRefused(
-        "the incident is closed", code="InvalidParameter", status=400, hint="open it again"
-    ),
+    RequestRefused("the incident is closed", code="InvalidParameter", status=400, hint="open it again"),
     RequestRefused("no such incident", code="ResourceNotFound", status=404),
 )
 REVOKED: Final = AccountRefused("the app key is not valid", code="Unauthorized", status=401)
