@@ -219,19 +219,31 @@ def test_it_says_since_when_it_is_not_up_to_date_and_why(browser: Browser, url: 
 
 
 @pytest.mark.usefixtures("trouble")
-def test_updates_can_be_paused(browser: Browser, url: str, ledger: Ledger) -> None:
+def test_it_rests_while_it_is_paused_or_hidden(browser: Browser, url: str, ledger: Ledger) -> None:
     with tab(browser) as (page, _):
+        page.clock.install()
         sign_in(page, url)
-        pause = page.get_by_role("button", name="Pause updates")
-        asked: list[str] = []
-        pause.click()
-        page.wait_for_load_state("networkidle")
+        pause, asked = page.get_by_role("button", name="Pause updates"), list[str]()
         page.on("request", lambda request: asked.append(request.url))
-        fails(ledger, job(24), CLOSED)
-        assert asked == []
         pause.click()
+        page.clock.run_for(60_000)
+        assert asked == []
+        fails(ledger, job(24), CLOSED)
+        pause.click()
+        page.clock.run_for(3000)
         expect(page.get_by_text("Dead letters: 24")).to_be_visible(timeout=SEEN_MS)
-        assert asked
+        page.evaluate("""() => {
+            Object.defineProperty(document, "hidden", { get: () => window.away, configurable: true });
+            window.away = true;
+            document.dispatchEvent(new Event("visibilitychange"));
+        }""")
+        asked.clear()
+        page.clock.run_for(60_000)
+        assert asked == []
+        fails(ledger, job(25), CLOSED)
+        page.evaluate("() => { window.away = false; document.dispatchEvent(new Event('visibilitychange')); }")
+        page.clock.run_for(3000)
+        expect(page.get_by_text("Dead letters: 25")).to_be_visible(timeout=SEEN_MS)
 
 
 @pytest.mark.usefixtures("trouble")
