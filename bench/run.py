@@ -267,6 +267,16 @@ PROMISES = (
         lambda r: "median {p50_ms} ms, worst {worst_ms} ms; {series:,} series".format(**r[2]),
         lambda r: r[2]["worst_ms"] <= 200,
     ),
+    Promise(
+        "status page in Chromium: 20 accounts, 50 batches, 10,000 dead letters",
+        "first paint <= 1 s; <= 300 KB; nothing in the console",
+        "status_page",
+        lambda r: (
+            f"worst {r[0]['worst_first_paint_ms']} ms of {r[0]['loads']}, median {r[0]['median_first_paint_ms']} ms; "
+            f"{r[0]['page_kb']} KB; {len(r[0]['console'])} lines in the console"
+        ),
+        lambda r: r[0]["worst_first_paint_ms"] <= 1000 and r[0]["page_kb"] <= 300 and not r[0]["console"],
+    ),
 )
 SCRIPTS = tuple(dict.fromkeys(promise.script for promise in PROMISES))
 

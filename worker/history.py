@@ -6,6 +6,7 @@ it, but may be in a worst that was told before.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +17,7 @@ HOURS: Final = 24
 HOUR_S: Final = 3600
 TEN_S: Final = 10
 TENS: Final = 60
+MINUTE_US: Final = 60 * 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,21 @@ class History:
     def calls(self) -> int:
         """All that went out."""
         return sum(hour.calls for hour in self.hours)
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """The slots of the last minute, the earliest first, and the time of Redis; in microseconds since the epoch."""
+
+    slots_us: tuple[int, ...]
+    now_us: int
+
+    def within(self, window_us: int) -> int | None:
+        """Calls that went out in so many microseconds up to now; None if that is longer than a minute."""
+        if window_us > MINUTE_US:
+            return None
+        # A slot may lie a moment ahead: it is not spent yet.
+        return bisect_right(self.slots_us, self.now_us) - bisect_right(self.slots_us, self.now_us - window_us)
 
 
 def _numbers(text: str) -> tuple[int, int]:

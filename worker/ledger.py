@@ -28,6 +28,7 @@ from worker.ledger_fields import (
     stray_of,
 )
 from worker.messages import nudge, queue_name
+from worker.newest import Newest, read_newest
 from worker.rate_limit import LOSES_S
 from worker.records import Claim
 from worker.survey import Survey
@@ -330,6 +331,10 @@ class Ledger:
         """The workers that were heard in the last hour: seconds since each one's last heartbeat."""
         (workers,) = self._store.together([self.survey.workers()])
         return workers
+
+    def newest(self, batches: int, letters: int) -> Newest:
+        """At most so many of the newest batches and dead letters, and how old what waits is; for a board."""
+        return read_newest(self._store, self.account, batches=batches, letters=letters, retention_ms=self._retention_ms)
 
     # --- inside ---
 

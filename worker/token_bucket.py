@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from worker.health import Health, Level, Trouble
-from worker.history import History
+from worker.history import History, Spent
 from worker.orders import NO_ORDERS, Orders
 from worker.rate_limit import LOSES_S, SECOND_US, Plan, plan_of
 from worker.reading import Reading
@@ -214,6 +214,24 @@ class TokenBucket:
         def read(replies: list[Any]) -> History:
             kept, (hour, ten), (seconds, _) = replies
             return History.of(kept, hour, ten, seconds if now_s is None else now_s)
+
+        return Reading(ask, read)
+
+    def spent(self) -> Spent:
+        """What went out in the last minute."""
+        (spent,) = self._store.together([self.spent_reading()])
+        return spent
+
+    def spent_reading(self) -> Reading[Spent]:
+        """The same, to be read with others."""
+
+        def ask(pipe: Any) -> None:  # noqa: ANN401
+            pipe.lrange(self._calls_key, 0, -1)
+            pipe.time()
+
+        def read(replies: list[Any]) -> Spent:
+            slots_us, (seconds, micros) = replies
+            return Spent(tuple(sorted(map(int, slots_us))), seconds * SECOND_US + micros)
 
         return Reading(ask, read)
 

@@ -180,6 +180,20 @@ def watch_(
     return watch(batch, account, every_s=every, json=json)
 
 
+@app.command("top")
+def top_(
+    *,
+    account: Account = None,
+    every: Annotated[float, typer.Option(min=0.2, metavar="S", help="Seconds between two looks.")] = 2.0,
+    once: Annotated[bool, typer.Option("--once", help="Look once, as where there is no terminal.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line on stdout.")] = False,
+) -> int:
+    """See the accounts live: is it draining, how fast, what does it wait for, what failed. Ctrl-C ends it."""
+    from producers.cli.top import top  # noqa: PLC0415
+
+    return top(account, every_s=every, once=once, json=json)
+
+
 @app.command("cancel")
 def cancel_(
     jobs: Annotated[

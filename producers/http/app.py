@@ -21,19 +21,26 @@ from producers.http import (
     failed_routes,
     health_routes,
     jobs_routes,
+    login_routes,
     metrics_routes,
+    page_routes,
     problems,
+    replay_routes,
     schemas,
     webhook_routes,
 )
 from producers.http.answering import ProblemAnswer
+from producers.http.attempts import Attempts
+from producers.http.boards import Boards
 from producers.http.events import recorder
 from producers.http.hand_over import HandOver
 from producers.http.idempotency import Answers
 from producers.http.intake import Intake
 from producers.http.meters import Measured, WebMeters
+from producers.http.page import board_of
 from producers.http.probe import Probe
 from producers.http.problems import Kind, Problem, Refused
+from producers.http.sessions import Sessions
 from producers.http.size import SizeLimit
 from producers.http.together import Together
 from producers.http.usual import Usual
@@ -59,6 +66,9 @@ PROBE_TIMEOUT_S: Final = 1.0
 
 KEY_THREADS: Final = 40
 """Threads for Idempotency-Keys: as many as anyio has for bulk requests and readers, who may hold all of those."""
+
+PAGE_THREADS: Final = 8
+"""Threads that look who is signed in to the status page."""
 
 DESCRIPTION: Final = """
 Opens incident war rooms through Flashduty, at the account's speed and never twice.
@@ -94,6 +104,8 @@ def build(settings: Settings, web_settings: WebSettings) -> FastAPI:
         metrics_routes,
     ):
         app.include_router(routes.routes(web))
+    for page in (page_routes, login_routes, replay_routes):
+        app.include_router(page.routes(web))
     app.add_middleware(
         SizeLimit, most_bytes=web_settings.max_body_bytes, others={bulk_routes.PATH: web_settings.max_bulk_bytes}
     )
@@ -125,6 +137,10 @@ def _parts(settings: Settings, web_settings: WebSettings) -> Web:
         usual=Usual(queue.defaults),
         meters=WebMeters(registry),
         shown=all_shown,
+        boards=Boards(queue.desks(), board_of),
+        sessions=Sessions(queue.store, tokens),
+        attempts=Attempts(),
+        page_threads=CapacityLimiter(PAGE_THREADS),
     )
 
 

@@ -97,6 +97,10 @@ class Tokens:
                 found = caller
         return found
 
+    def named(self, name: str) -> tuple[bytes, Caller] | None:
+        """The digest of the token with this name, and who has it; None if there is none."""
+        return next((known for known in self._callers if known[1].name == name), None)
+
 
 def digest_of(secret: str) -> bytes:
     """What is compared instead of the secret: as long for every secret."""

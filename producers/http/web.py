@@ -19,12 +19,15 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from producers.desk import Desk
+    from producers.http.attempts import Attempts
+    from producers.http.boards import Boards
     from producers.http.events import Event, Recorded
     from producers.http.hand_over import HandOver
     from producers.http.idempotency import Answers
     from producers.http.intake import Intake
     from producers.http.meters import WebMeters
     from producers.http.probe import Probe
+    from producers.http.sessions import Sessions
     from producers.http.settings import WebSettings
     from producers.http.together import Together
     from producers.http.tokens import Tokens
@@ -38,7 +41,8 @@ class Web:
     """The parts of the web process; made in app.py, found by the routes with `web_of`.
 
     While Redis hangs, bulk requests and readers may hold every usual thread of anyio's. So what must not wait for them
-    has threads of its own: `probe`, `together` and `hand_over` one each, and Idempotency-Keys have `key_threads`.
+    has threads of its own: `probe`, `together`, `hand_over` and `boards` one each, Idempotency-Keys have `key_threads`,
+    and looking who is signed in has `page_threads`.
     """
 
     queue: JobQueue
@@ -53,6 +57,10 @@ class Web:
     usual: Usual
     meters: WebMeters
     shown: CollectorRegistry
+    boards: Boards
+    sessions: Sessions
+    attempts: Attempts
+    page_threads: CapacityLimiter
 
     def desks(self, caller: Caller) -> Sequence[Desk]:
         """The accounts that exist for this caller."""

@@ -1,0 +1,113 @@
+"""`warrooms top`: the accounts live on a terminal, until Ctrl-C; elsewhere once, and as JSON a line every look."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Final
+
+from rich.console import Console
+from rich.live import Live
+from rich.segment import Segment, Segments
+from rich.text import Text
+
+from producers import console
+from producers.board import Board
+from producers.board_json import board_json
+from producers.cli.desks import open_desks
+from producers.cli.exits import Exit
+from producers.cli.top_view import view
+from producers.glance import BATCHES, glance
+from worker.errors import QueueUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import ConsoleOptions, RenderResult
+
+    from producers.desk import Desk
+
+WIDTH: Final = 100
+"""Columns where there is no terminal."""
+
+
+def top(account: str | None, *, every_s: float, once: bool, json: bool) -> Exit:
+    """Shows the board every so many seconds, or once.
+
+    Raises:
+        BadInput: no such account.
+        QueueUnavailable: Redis does not answer when it begins, or for the only look; later it is said, and it goes on.
+    """
+    desks = open_desks(account)
+    try:
+        if json:
+            _lines(desks, every_s, once=once)
+        elif once or not sys.stdout.isatty():
+            _once(desks)
+        else:
+            _screen(desks, every_s)
+    except KeyboardInterrupt:
+        pass  # that is how one leaves
+    return Exit.DONE
+
+
+def _look(desks: Sequence[Desk]) -> Board:
+    return Board.of([glance(desk) for desk in desks], BATCHES)
+
+
+def _once(desks: Sequence[Desk]) -> None:
+    out = console.terminal(sys.stdout)
+    if not sys.stdout.isatty():
+        out = Console(file=sys.stdout, width=WIDTH, color_system=None, markup=False, emoji=False, highlight=False)
+    out.print(view(_look(desks), out.width))
+
+
+def _lines(desks: Sequence[Desk], every_s: float, *, once: bool) -> None:
+    while True:
+        try:
+            console.answer_json(board_json(_look(desks)))
+        except QueueUnavailable as error:
+            if once:
+                raise
+            console.remark(str(error))
+        if once:
+            return
+        time.sleep(every_s)
+
+
+def _screen(desks: Sequence[Desk], every_s: float) -> None:
+    out = Console(file=sys.stdout, markup=False, emoji=False, highlight=False)
+    board, trouble = _look(desks), ""
+    with Live(console=out, screen=True, auto_refresh=False) as live:
+        while True:
+            live.update(Fitted(board, trouble), refresh=True)
+            time.sleep(every_s)
+            try:
+                board, trouble = _look(desks), ""
+            except QueueUnavailable as error:
+                trouble = f"not updated since {console.local(board.at_s):%H:%M:%S}: {error}"
+
+
+class Fitted:
+    """The board cut to the height of the screen; the last line says how much is cut, or what is wrong.
+
+    Args:
+        board: what was seen last.
+        trouble: why nothing newer was; empty if it is the newest.
+    """
+
+    def __init__(self, board: Board, trouble: str = "") -> None:
+        self._board = board
+        self._trouble = trouble
+
+    def __rich_console__(self, out: Console, options: ConsoleOptions) -> RenderResult:
+        """The lines."""
+        lines = out.render_lines(view(self._board, options.max_width), options.update(height=None), pad=False)
+        height = max(2, options.max_height)
+        rest = len(lines) - (height - 1)
+        for line in lines[: height - 1]:
+            yield Segments([*line, Segment.line()])
+        cut = f"{rest} lines more: warrooms top --account NAME, or a taller window" if rest > 0 else "Ctrl-C ends"
+        foot = Text(console.clean(self._trouble or cut), style="bold red" if self._trouble else "dim")
+        foot.truncate(options.max_width, overflow="ellipsis")
+        yield foot

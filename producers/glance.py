@@ -1,0 +1,69 @@
+"""One look at an account: everything that the status page and `warrooms top` tell of it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from producers.crew import Crew
+from producers.halts import Halt
+from producers.outlook import forecast_of
+
+if TYPE_CHECKING:
+    from producers.desk import Desk
+    from producers.forecast import Forecast
+    from worker.history import History, Spent
+    from worker.newest import Newest
+    from worker.settings import Account
+
+BATCHES: Final = 50
+"""The newest batches that are shown."""
+
+LETTERS: Final = 20
+"""The newest dead letters that are shown of each account."""
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """What was known of an account at a moment.
+
+    Args:
+        account: its settings.
+        at_s: the moment, in seconds since the epoch.
+        forecast: its lines, its bucket and the limits in force.
+        crew: its workers.
+        halt: why it is not called as usual; None if it is.
+        history: what its bucket handed out in the last day.
+        spent: and in the last minute.
+        newest: its newest batches and dead letters, and how old what waits is.
+    """
+
+    account: Account
+    at_s: float
+    forecast: Forecast
+    crew: Crew
+    halt: Halt | None
+    history: History
+    spent: Spent
+    newest: Newest
+
+
+def glance(desk: Desk) -> Glance:
+    """Looks: about ten round trips, however much waits.
+
+    Raises:
+        QueueUnavailable: Redis does not answer.
+    """
+    crew, trouble = Crew(desk.ledger.workers()), desk.bucket.trouble()
+    forecast = forecast_of(desk, crew, trouble)
+    return Glance(
+        account=desk.account,
+        at_s=time.time(),
+        forecast=forecast,
+        crew=crew,
+        halt=None if trouble is None else Halt(desk.account.name, trouble, forecast.level.lines.pause_s),
+        history=desk.bucket.history(),
+        spent=desk.bucket.spent(),
+        newest=desk.ledger.newest(BATCHES, LETTERS),
+    )
