@@ -23,6 +23,9 @@ CALLS_OF_A_RETRY: Final = 2
 USUAL_S: Final = 1.0
 """What an attempt takes as long as nobody knows."""
 
+NOBODY_KNOWS_S: Final = 100 * 366 * 86_400
+"""What lies a century ahead (one call a day, and a long line) is no expectation, and may fit into no date."""
+
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
@@ -61,7 +64,8 @@ class Forecast:
 
     def starts_at(self, lane: Lane, rank: int) -> datetime | None:
         """When its call goes out; None if nobody knows."""
-        return None if self.halted else self.at + timedelta(seconds=self._starts_in_s(lane, rank))
+        starts_in_s = None if self.halted else _known(self._starts_in_s(lane, rank))
+        return None if starts_in_s is None else self.at + timedelta(seconds=starts_in_s)
 
     def done_by(self, lane: Lane, rank: int) -> datetime | None:
         """When its room is there, if its first call succeeds; None if nobody knows."""
@@ -70,7 +74,8 @@ class Forecast:
 
     def retried_at(self, due_at: datetime) -> datetime | None:
         """When the call of a job that waits for its next attempt goes out: it comes back in front of its line."""
-        return None if self.halted else max(due_at, self.at + timedelta(seconds=self._slot_in_s(1)))
+        slot_in_s = None if self.halted else _known(self._slot_in_s(1))
+        return None if slot_in_s is None else max(due_at, self.at + timedelta(seconds=slot_in_s))
 
     def ends_in_s(self, jobs: Progress, last_ranks: Mapping[Lane, int]) -> float | None:
         """How long until the last of a batch's jobs has its room, in seconds; None if nobody knows.
@@ -88,7 +93,7 @@ class Forecast:
             ends += [self._starts_in_s(lane, rank) for lane, rank in last_ranks.items()]
         if jobs.states[JobState.RETRYING] > 0:
             ends += [self.standing.last_retry_s, self._slot_in_s(1)]
-        return max(ends) + self.took_s
+        return _known(max(ends) + self.took_s)
 
     @property
     def took_s(self) -> float:
@@ -102,7 +107,7 @@ class Forecast:
         calls = self.jobs + CALLS_OF_A_RETRY * self.standing.retrying
         if not calls:
             return self.took_s if self.standing.opening else 0.0
-        return max(self._slot_in_s(calls), self.standing.last_retry_s) + self.took_s
+        return _known(max(self._slot_in_s(calls), self.standing.last_retry_s) + self.took_s)
 
     @property
     def jobs(self) -> int:
@@ -125,6 +130,10 @@ class Forecast:
             ready = min(float(limit.burst), tokens + pause_us / limit.interval_us)  # it fills during a pause
             waits.append(max(0.0, number - ready) * limit.interval_us)
         return (pause_us + max(waits)) / SECOND_US
+
+
+def _known(seconds: float) -> float | None:
+    return seconds if seconds < NOBODY_KNOWS_S else None
 
 
 def now() -> datetime:

@@ -146,3 +146,12 @@ def test_nobody_knows_while_the_account_is_not_called() -> None:
     told = replace(forecast(Standing(1, 1, 1, None)), halted=True)
     assert (told.starts_at(Lane.BULK, 0), told.done_by(Lane.BULK, 0), told.empty_in_s()) == (None, None, None)
     assert told.in_front(Lane.BULK, 0) == 1
+
+
+def test_what_lies_a_century_ahead_is_not_told() -> None:
+    """At one call a day; the line of it ends at no date that a computer can hold."""
+    told = forecast(Standing(0, 5_000_000, 1, None), plan=plan_of("2/day"), tokens=(0.0,))
+    far = 5_000_000
+    assert (told.starts_at(Lane.BULK, far), told.done_by(Lane.BULK, far), told.empty_in_s()) == (None, None, None)
+    assert told.ends_in_s(progress(queued=1), {Lane.BULK: far}) is None
+    assert told.starts_at(Lane.BULK, 0) == AT + timedelta(seconds=told.plan.interval_us * 3 / 1e6)
