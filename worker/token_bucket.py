@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from worker.health import Health, Level, Trouble
 from worker.history import History
 from worker.orders import NO_ORDERS, Orders
-from worker.rate_limit import LOSES_S, SECOND_US, Plan, plan_of
+from worker.rate_limit import LOSES_S, MOST_LIMITS, SECOND_US, Plan, plan_of
 from worker.slots import Lines, NotYet, Reserved
 
 if TYPE_CHECKING:
@@ -32,6 +32,9 @@ MAX_PAUSE_US: Final = 3600 * SECOND_US
 A_DAY_S: Final = 86_400
 
 ORDERS_KEY: Final = "warrooms:orders"
+_STATE: Final = (*"psubknlfdoyrqi", *(f"{kind}{at + 1}" for kind in "tc" for at in range(MOST_LIMITS)))
+"""The fields of token_bucket.lua that a bucket which begins anew does not have; the others tell what went out."""
+
 """Counts the orders of all accounts: who sees another number looks what was ordered."""
 
 
@@ -214,7 +217,10 @@ class TokenBucket:
     def clear(self) -> None:
         """Forgets the state: the bucket starts again, empty. What people ordered holds, what went out went out."""
         with self._store.errors():
-            self._store.client.delete(self.key, self.trouble_key)
+            pipe = self._store.client.pipeline()
+            pipe.hdel(self.key, *_STATE)
+            pipe.delete(self.trouble_key)
+            pipe.execute()
 
     def _tell(self) -> None:
         """Says to all workers that something was ordered: those that wait look again."""

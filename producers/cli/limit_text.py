@@ -56,7 +56,7 @@ def history_lines(kept: History, configured: Plan) -> list[str]:
     if not kept.hours:
         return ["  history  no call went out in the last 24 hours"]
     lines = [
-        f"  history  {many(kept.calls, 'call')} in the last 24 hours",
+        f"  history  {many(kept.calls, 'call')} since {local(kept.hours[0].began_at):%Y-%m-%d %H:%M}",
         f"    worst second  {_most(kept.second, configured, 1)}",
         f"    worst minute  {_most(kept.minute, configured, 60)}",
         "    hour              calls   worst second   worst minute",
