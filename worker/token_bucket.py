@@ -186,7 +186,8 @@ class TokenBucket:
     def peek(self) -> BucketLevel:
         """The state now; changes nothing."""
         pause, next_slot, urgent, bulk, interval, held, tokens, ordered = self._call("peek")
-        orders = Orders.of(dict(zip(ordered[::2], ordered[1::2], strict=True)))
+        texts = [part.decode() if isinstance(part, bytes) else part for part in ordered]  # the client may be `limits`'
+        orders = Orders.of(dict(zip(texts[::2], texts[1::2], strict=True)))
         return BucketLevel(
             next_slot / SECOND_US,
             Lines(
