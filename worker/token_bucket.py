@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -31,11 +32,14 @@ MAX_PAUSE_US: Final = 3600 * SECOND_US
 
 A_DAY_S: Final = 86_400
 
-ORDERS_KEY: Final = "warrooms:orders"
 _STATE: Final = (*"psubknlfdoyrqi", *(f"{kind}{at + 1}" for kind in "tc" for at in range(MOST_LIMITS)))
 """The fields of token_bucket.lua that a bucket which begins anew does not have; the others tell what went out."""
 
-"""Counts the orders of all accounts: who sees another number looks what was ordered."""
+ORDERS_KEY: Final = "warrooms:orders"
+"""Another text with each order: who sees another one looks what was ordered.
+
+No count, which a restart that loses an order, or an empty Redis, would tell a second time for another order.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,10 +231,7 @@ class TokenBucket:
         """Says to all workers that something was ordered: those that wait look again."""
 
         def tell() -> None:
-            pipe = self._store.client.pipeline(transaction=False)
-            pipe.incr(ORDERS_KEY)
-            pipe.expire(ORDERS_KEY, A_DAY_S)
-            pipe.execute()
+            self._store.client.set(ORDERS_KEY, secrets.token_hex(8), ex=A_DAY_S)
 
         self._store.held(tell)
 
