@@ -129,7 +129,8 @@ def test_a_clock_that_steps_back_makes_no_minute_worse_than_it_was(open_desk: Op
     desk.bucket.acquire(Lane.BULK)
     calls += goes_on(desk, 3 * MINUTE_US) + 1
     after = desk.bucket.history(desk.now_us / SECOND_US)
-    assert (after.second.calls, after.minute.calls) == (pytest.approx(before.second.calls, abs=4), before.minute.calls)
+    assert after.minute.calls == before.minute.calls
+    assert after.second.calls <= before.second.calls + 4
     assert after.calls == pytest.approx(calls, abs=3)
     assert desk.store.client.llen(desk.bucket.key.removesuffix("bucket") + "calls") <= 1000
 
