@@ -36,12 +36,16 @@ class Forecast:
         standing: its lines.
         at: the moment.
         halted: whether the account is down or suspended, or has no worker: then nobody knows when.
+        later: the limits that hold when those in force end by themselves; None if they do not end.
+        later_in_s: when that is, in seconds.
     """
 
     level: BucketLevel
     standing: Standing
     at: datetime
     halted: bool = False
+    later: Plan | None = None
+    later_in_s: float = 0.0
 
     @property
     def plan(self) -> Plan:
@@ -49,8 +53,8 @@ class Forecast:
         return self.level.plan
 
     def at_limits(self, plan: Plan) -> Forecast:
-        """The same with other limits, whose buckets begin empty."""
-        return replace(self, level=replace(self.level, plan=plan, tokens=(0.0,) * len(plan.limits)))
+        """The same with other limits for good, whose buckets begin empty."""
+        return replace(self, level=replace(self.level, plan=plan, tokens=(0.0,) * len(plan.limits)), later=None)
 
     def in_front(self, lane: Lane, rank: int) -> int:
         """Jobs whose calls go out before that of the job which has `rank` others of its lane in front."""
@@ -125,11 +129,16 @@ class Forecast:
     def _slot_in_s(self, number: int) -> float:
         """How long until the bucket has handed out so many slots from now on, in seconds."""
         pause_us = self.level.lines.pause_s * SECOND_US
-        waits = [0.0]
+        waits, until_later = [0.0], [float(number)]
         for limit, tokens in zip(self.plan.limits, self.level.tokens, strict=True):
             ready = min(float(limit.burst), tokens + pause_us / limit.interval_us)  # it fills during a pause
             waits.append(max(0.0, number - ready) * limit.interval_us)
-        return (pause_us + max(waits)) / SECOND_US
+            until_later.append(max(0.0, ready) + (self.later_in_s * SECOND_US - pause_us) / limit.interval_us)
+        in_s = (pause_us + max(waits)) / SECOND_US
+        if self.later is None or in_s <= self.later_in_s:
+            return in_s
+        rest = number - max(0, int(min(until_later)))  # with the limits, the buckets begin anew, empty
+        return max(self.later_in_s, pause_us / SECOND_US) + self.later.drain_s(rest)
 
 
 def _known(seconds: float) -> float | None:

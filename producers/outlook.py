@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from producers.answers import BatchView
@@ -59,4 +60,8 @@ def forecast_of(desk: Desk, crew: Crew, trouble: Trouble | None) -> Forecast:
     level = desk.bucket.peek()
     held = level.orders.hold is not None and level.orders.hold.until is None
     halted = trouble is not None or not crew.alive or held
-    return Forecast(level, desk.ledger.standing(), now(), halted=halted)
+    forecast = Forecast(level, desk.ledger.standing(), now(), halted=halted)
+    ends_at = None if level.orders.set is None else level.orders.set.until
+    if ends_at is None:
+        return forecast
+    return replace(forecast, later=desk.account.plan, later_in_s=max(0.0, ends_at - forecast.at.timestamp()))

@@ -146,7 +146,7 @@ class Watch:
         before = self._recent[-1] if self._recent else None
         if before is None or _moved(before, sample):
             self._moved_at_s = sample.at_s
-        if before is None or _obstructed(sample) or sample.at_s - before.at_s > WINDOW_S:
+        if before is None or _obstructed(sample) or _otherwise(before, sample):
             self._flows_since_s = sample.at_s
         self._recent.append(sample)
         while sample.at_s - self._recent[0].at_s > SETTLED_S:
@@ -195,6 +195,11 @@ class Watch:
 def _obstructed(sample: Sample) -> bool:
     """Whether something keeps the jobs from being called that will pass: what is measured now says nothing of later."""
     return sample.alive == 0 or sample.pause_s > 0 or bool(sample.halts)
+
+
+def _otherwise(before: Sample, now: Sample) -> bool:
+    """Whether it flows at other limits now, or nobody looked for a while."""
+    return before.rate_per_s != now.rate_per_s or now.at_s - before.at_s > WINDOW_S
 
 
 def _moved(before: Sample, now: Sample) -> bool:
