@@ -30,7 +30,8 @@ def halt_of(desk: Desk) -> Halt | None:
     trouble = desk.bucket.trouble()
     if trouble is None:
         return None
-    return Halt(desk.account.name, trouble, desk.bucket.peek().lines.pause_s)
+    lines = desk.bucket.peek().lines
+    return Halt(desk.account.name, trouble, lines.pause_s, lines.held)
 
 
 def halts_of(desks: Iterable[Desk]) -> list[Halt]:

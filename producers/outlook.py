@@ -34,7 +34,8 @@ def explanation_of(desk: Desk, record: Record) -> Explanation:
     """All that bears on when the job is done."""
     crew, trouble = Crew(desk.ledger.workers()), desk.bucket.trouble()
     forecast = forecast_of(desk, crew, trouble)
-    halt = None if trouble is None else Halt(desk.account.name, trouble, forecast.level.lines.pause_s)
+    lines = forecast.level.lines
+    halt = None if trouble is None else Halt(desk.account.name, trouble, lines.pause_s, lines.held)
     return Explanation(record, desk.ledger.position(record.job), forecast, crew, halt, time.time())
 
 

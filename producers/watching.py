@@ -50,6 +50,7 @@ class Sample:
         allowed_per_s: what the API allows them, in calls per second.
         pause_s: what is left of a pause, after a 429 or until the next probe, in seconds.
         paused: why, in words; of the account whose pause is the longest.
+        held: whether that is until a person resumes it.
         halts: the accounts that are down or suspended.
         alive: workers that live; None if nobody looked.
     """
@@ -68,6 +69,7 @@ class Sample:
     allowed_per_s: float = 1.0
     pause_s: float = 0.0
     paused: str = ""
+    held: bool = False
     halts: tuple[Halt, ...] = ()
     alive: int | None = None
 
@@ -120,7 +122,8 @@ class View:
             "limit_per_minute": round(now.allowed_per_s * 60, 1),
             "left_s": None if self.left_s is None else round(self.left_s, 1),
             "done_by": iso(at_s + self.left_s) if self.left_s else None,
-            "pause_s": round(now.pause_s, 1),
+            "pause_s": None if now.held else round(now.pause_s, 1),
+            "paused": now.paused or None,
             "halts": [halt.as_json() for halt in now.halts],
             "workers_alive": now.alive,
             "stalled_s": None if self.stalled_s is None else round(self.stalled_s, 1),

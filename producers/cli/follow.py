@@ -15,7 +15,7 @@ from producers.cli.views import failure_lines
 from producers.crew import Crew
 from producers.desk import batch_progress, halts_of
 from producers.outlook import batch_ends_in_s, last_of, outlook
-from producers.pausing import paused
+from producers.pausing import pause_s, paused
 from producers.watching import Sample, Watch, line, result
 from worker.errors import QueueUnavailable
 from worker.jobs import JobState
@@ -133,6 +133,7 @@ def take_sample(desks: Sequence[Desk], batch: str | None) -> Sample:
         ends_in_s=ends_in_s,
         pause_s=longest.lines.pause_s if longest else 0.0,
         paused=paused(longest, time.time()) if longest else "",
+        held=longest is not None and pause_s(longest) is None,
         halts=tuple(halts_of(busy)),
         alive=min((Crew(desk.ledger.workers()).alive for desk in busy), default=None),
     )

@@ -74,12 +74,13 @@ def _view(desk: Desk) -> AccountView:
     batches = ((name, batch_progress([desk], name)) for name in desk.ledger.batches(NEWEST_BATCHES))
     crew, trouble = Crew(desk.ledger.workers()), desk.bucket.trouble()
     forecast = forecast_of(desk, crew, trouble)
+    lines = forecast.level.lines
     return AccountView(
         account=desk.account,
         progress=progress,
         forecast=forecast,
         batches=[batch_view([desk], name, found) for name, found in batches if found],
         failures=failures([desk]),
-        halt=None if trouble is None else Halt(desk.account.name, trouble, forecast.level.lines.pause_s),
+        halt=None if trouble is None else Halt(desk.account.name, trouble, lines.pause_s, lines.held),
         crew=crew,
     )
