@@ -267,3 +267,16 @@ def test_a_resume_of_a_persons_pause_says_nothing_of_the_api(run: Run, bucket: T
         "account default is called again; it was paused by a person",
         "no job waits for it",
     ]
+
+
+@pytest.mark.parametrize("command", [("open", ID), ("bulk", "-")])
+def test_who_hands_in_jobs_is_told_of_a_persons_pause(run: Run, bucket: TokenBucket, command: tuple[str, ...]) -> None:
+    bucket.hold("ann")
+    assert "account default is paused by ann" in run(*command, stdin=ids(2)).stderr
+
+
+def test_who_waits_for_a_job_is_told_when_a_person_pauses_the_account(run: Run, bucket: TokenBucket) -> None:
+    bucket.hold("ann")
+    waited = run("open", ID, "--timeout", "1.2")
+    assert waited.stderr.count("account default is paused by ann") == 1
+    assert "waits until its account is called again" in waited.stderr
