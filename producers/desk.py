@@ -39,7 +39,7 @@ def halt_of(desk: Desk) -> Halt | None:
 def hold_of(desk: Desk) -> str:
     """That a person paused the account, in a sentence; empty if nobody did."""
     level = desk.bucket.peek()
-    return f"account {desk.account.name} is {paused(level, time.time())}" if level.lines.held else ""
+    return f"account {desk.account.name} is {paused(desk.account.name, level, time.time())}" if level.lines.held else ""
 
 
 def halts_of(desks: Iterable[Desk]) -> list[Halt]:

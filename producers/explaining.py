@@ -112,7 +112,7 @@ class Explanation:
             said.append(f"no worker serves its account: {self.crew.text(1)}")
         if self.halt is not None:
             said += [self.halt.sentence(), f"to do: {self.halt.to_do()}"]
-        why = paused(self.forecast.level, self.now_s)
+        why = paused(self.record.job.account, self.forecast.level, self.now_s)
         if why and (self.halt is None or self.forecast.level.lines.held):
             said.append(f"the account is {why}")
         return said

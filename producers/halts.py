@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from typing_extensions import TypedDict  # pydantic cannot read typing's own before Python 3.12
 
 from producers.console import duration, iso, many, when
+from producers.pausing import resume_command
 from worker.health import Level
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Halt:
     @property
     def resume_command(self) -> str:
         """The command that does not wait for the next probe."""
-        return "warrooms limit resume" + (f" --account {self.account}" if self.account != "default" else "")
+        return resume_command(self.account)
 
     def short(self, *, named: bool = False) -> str:
         """In a few words, for a line that has others beside it."""

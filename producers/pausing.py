@@ -42,11 +42,16 @@ def next_slot_s(level: BucketLevel) -> float | None:
     return None if pause_s(level) is None else level.next_slot_s
 
 
-def paused(level: BucketLevel, now_s: float) -> str:
+def resume_command(account: str) -> str:
+    """The command that calls this account again, and no other."""
+    return "warrooms limit resume" + (f" --account {account}" if account != "default" else "")
+
+
+def paused(account: str, level: BucketLevel, now_s: float) -> str:
     """Why and for how long the account is paused; empty if it is not."""
     hold = level.orders.hold
     if hold is not None and level.lines.held:
-        return f"paused {ordered(hold, now_s)}: go on with: warrooms limit resume"
+        return f"paused {ordered(hold, now_s)}: go on with: {resume_command(account)}"
     if level.lines.pause_s > 0:
         return f"paused for {duration(level.lines.pause_s)}: the API said 429"
     return ""

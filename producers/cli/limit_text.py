@@ -37,7 +37,7 @@ def account_lines(name: str, configured: Plan, forecast: Forecast, now_s: float)
     """An account's limits for people."""
     level = forecast.level
     lines = [f"account {name}", f"  limit    {rates(level.plan)}{_whose(level.orders.set, configured, now_s)}"]
-    state = paused(level, now_s)
+    state = paused(name, level, now_s)
     lines.append(f"  bucket   {state or ready(min(level.tokens, default=0.0), level.next_slot_s)}")
     return [*lines, f"  waiting  {drained(forecast)}"]
 

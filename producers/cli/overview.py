@@ -126,7 +126,7 @@ def _bucket(view: AccountView, now_s: float) -> str:
     level = view.forecast.level
     if view.halt is not None and not level.lines.held:
         return view.halt.next_probe()
-    if why := paused(level, now_s):
+    if why := paused(view.account.name, level, now_s):
         return why
     return ready(min(level.tokens, default=0.0), level.next_slot_s)
 
