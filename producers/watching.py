@@ -50,6 +50,7 @@ class Sample:
         allowed_per_s: what the API allows them, in calls per second.
         pause_s: what is left of a pause, after a 429 or until the next probe, in seconds.
         paused: why, in words; of the account whose pause is the longest.
+        passing: whether limits are in force that end by themselves: what is measured now says little of later.
         held: whether that is until a person resumes it.
         halts: the accounts that are down or suspended.
         alive: workers that live; None if nobody looked.
@@ -69,6 +70,7 @@ class Sample:
     allowed_per_s: float = 1.0
     pause_s: float = 0.0
     paused: str = ""
+    passing: bool = False
     held: bool = False
     halts: tuple[Halt, ...] = ()
     alive: int | None = None
@@ -232,7 +234,7 @@ def time_left_s(sample: Sample, speed_per_s: float | None) -> float | None:
         return 0.0
     if sample.halts or sample.alive == 0:
         return None
-    if speed_per_s and not sample.pause_s:
+    if speed_per_s and not sample.pause_s and not sample.passing:
         return sample.waiting / speed_per_s
     return sample.ends_in_s
 

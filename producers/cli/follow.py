@@ -134,6 +134,7 @@ def take_sample(desks: Sequence[Desk], batch: str | None) -> Sample:
         ends_in_s=ends_in_s,
         pause_s=longest[1].lines.pause_s if longest else 0.0,
         paused=paused(*longest, time.time()) if longest else "",
+        passing=any(forecast.later is not None for forecast in forecasts),
         held=longest is not None and pause_s(longest[1]) is None,
         halts=tuple(halts_of(busy)),
         alive=min((Crew(desk.ledger.workers()).alive for desk in busy), default=None),

@@ -228,3 +228,8 @@ def test_after_other_rates_the_speed_must_prove_itself_anew() -> None:
     (slower,) = flow((61, 970), of=10_000)
     left_s = watch.see(replace(slower, rate_per_s=1.0, ends_in_s=9030.0)).left_s
     assert left_s == 9030
+
+
+def test_while_limits_hold_that_end_by_themselves_the_time_left_is_forecast() -> None:
+    assert time_left_s(replace(sample(queued=1000), ends_in_s=90.0), 1.0) == 1000
+    assert time_left_s(replace(sample(queued=1000), ends_in_s=90.0, passing=True), 1.0) == 90
