@@ -118,7 +118,7 @@ class AccountBoard:
         if seen.halt is not None:
             (state, message), *rest = seen.halt.rows(seen.at_s, self.waiting)
             rows += [(state.lower(), message), *rest]
-        elif why := paused(seen.forecast.level, seen.at_s):
+        elif why := paused(seen.account.name, seen.forecast.level, seen.at_s):
             rows.append(("paused", why.removeprefix("paused ")))
         if not seen.crew.alive and self.state is not State.IDLE:
             rows.append(("workers", seen.crew.text(self.waiting)))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from producers.halts import Halt
+from producers.pausing import paused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -30,7 +32,14 @@ def halt_of(desk: Desk) -> Halt | None:
     trouble = desk.bucket.trouble()
     if trouble is None:
         return None
-    return Halt(desk.account.name, trouble, desk.bucket.peek().lines.pause_s)
+    lines = desk.bucket.peek().lines
+    return Halt(desk.account.name, trouble, lines.pause_s, lines.held)
+
+
+def hold_of(desk: Desk) -> str:
+    """That a person paused the account, in a sentence; empty if nobody did."""
+    level = desk.bucket.peek()
+    return f"account {desk.account.name} is {paused(desk.account.name, level, time.time())}" if level.lines.held else ""
 
 
 def halts_of(desks: Iterable[Desk]) -> list[Halt]:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from producers.console import about, duration, iso, many, when
-from producers.pausing import paused
+from producers.pausing import pause_s, paused, paused_json
 from worker.jobs import JobState, Lane
 
 if TYPE_CHECKING:
@@ -80,7 +80,8 @@ class Explanation:
             "state": self.record.state.value,
             "lane": self.record.job.lane.value,
             **self.times_json(),
-            "pause_s": round(self.forecast.level.lines.pause_s, 1),
+            "pause_s": pause_s(self.forecast.level),
+            "paused": paused_json(self.forecast.level),
             "workers_alive": self.crew.alive,
             "halted": self.halt.as_json() if self.halt else None,
             "waits_for": self.sentences(),
@@ -111,7 +112,8 @@ class Explanation:
             said.append(f"no worker serves its account: {self.crew.text(1)}")
         if self.halt is not None:
             said += [self.halt.sentence(), f"to do: {self.halt.to_do()}"]
-        elif why := paused(self.forecast.level, self.now_s):
+        why = paused(self.record.job.account, self.forecast.level, self.now_s)
+        if why and (self.halt is None or self.forecast.level.lines.held):
             said.append(f"the account is {why}")
         return said
 

@@ -23,6 +23,9 @@ CALLS_OF_A_RETRY: Final = 2
 USUAL_S: Final = 1.0
 """What an attempt takes as long as nobody knows."""
 
+NOBODY_KNOWS_S: Final = 100 * 366 * 86_400
+"""What lies a century ahead (one call a day, and a long line) is no expectation, and may fit into no date."""
+
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
@@ -33,12 +36,16 @@ class Forecast:
         standing: its lines.
         at: the moment.
         halted: whether the account is down or suspended, or has no worker: then nobody knows when.
+        later: the limits that hold when those in force end by themselves; None if they do not end.
+        later_in_s: when that is, in seconds.
     """
 
     level: BucketLevel
     standing: Standing
     at: datetime
     halted: bool = False
+    later: Plan | None = None
+    later_in_s: float = 0.0
 
     @property
     def plan(self) -> Plan:
@@ -46,8 +53,8 @@ class Forecast:
         return self.level.plan
 
     def at_limits(self, plan: Plan) -> Forecast:
-        """The same with other limits, whose buckets begin empty."""
-        return replace(self, level=replace(self.level, plan=plan, tokens=(0.0,) * len(plan.limits)))
+        """The same with other limits for good, whose buckets begin empty."""
+        return replace(self, level=replace(self.level, plan=plan, tokens=(0.0,) * len(plan.limits)), later=None)
 
     def in_front(self, lane: Lane, rank: int) -> int:
         """Jobs whose calls go out before that of the job which has `rank` others of its lane in front."""
@@ -61,7 +68,8 @@ class Forecast:
 
     def starts_at(self, lane: Lane, rank: int) -> datetime | None:
         """When its call goes out; None if nobody knows."""
-        return None if self.halted else self.at + timedelta(seconds=self._starts_in_s(lane, rank))
+        starts_in_s = None if self.halted else _known(self._starts_in_s(lane, rank))
+        return None if starts_in_s is None else self.at + timedelta(seconds=starts_in_s)
 
     def done_by(self, lane: Lane, rank: int) -> datetime | None:
         """When its room is there, if its first call succeeds; None if nobody knows."""
@@ -70,7 +78,8 @@ class Forecast:
 
     def retried_at(self, due_at: datetime) -> datetime | None:
         """When the call of a job that waits for its next attempt goes out: it comes back in front of its line."""
-        return None if self.halted else max(due_at, self.at + timedelta(seconds=self._slot_in_s(1)))
+        slot_in_s = None if self.halted else _known(self._slot_in_s(1))
+        return None if slot_in_s is None else max(due_at, self.at + timedelta(seconds=slot_in_s))
 
     def ends_in_s(self, jobs: Progress, last_ranks: Mapping[Lane, int]) -> float | None:
         """How long until the last of a batch's jobs has its room, in seconds; None if nobody knows.
@@ -88,7 +97,7 @@ class Forecast:
             ends += [self._starts_in_s(lane, rank) for lane, rank in last_ranks.items()]
         if jobs.states[JobState.RETRYING] > 0:
             ends += [self.standing.last_retry_s, self._slot_in_s(1)]
-        return max(ends) + self.took_s
+        return _known(max(ends) + self.took_s)
 
     @property
     def took_s(self) -> float:
@@ -102,7 +111,7 @@ class Forecast:
         calls = self.jobs + CALLS_OF_A_RETRY * self.standing.retrying
         if not calls:
             return self.took_s if self.standing.opening else 0.0
-        return max(self._slot_in_s(calls), self.standing.last_retry_s) + self.took_s
+        return _known(max(self._slot_in_s(calls), self.standing.last_retry_s) + self.took_s)
 
     @property
     def jobs(self) -> int:
@@ -120,11 +129,20 @@ class Forecast:
     def _slot_in_s(self, number: int) -> float:
         """How long until the bucket has handed out so many slots from now on, in seconds."""
         pause_us = self.level.lines.pause_s * SECOND_US
-        waits = [0.0]
+        waits, until_later = [0.0], [float(number)]
         for limit, tokens in zip(self.plan.limits, self.level.tokens, strict=True):
             ready = min(float(limit.burst), tokens + pause_us / limit.interval_us)  # it fills during a pause
             waits.append(max(0.0, number - ready) * limit.interval_us)
-        return (pause_us + max(waits)) / SECOND_US
+            until_later.append(max(0.0, ready) + (self.later_in_s * SECOND_US - pause_us) / limit.interval_us)
+        in_s = (pause_us + max(waits)) / SECOND_US
+        if self.later is None or in_s <= self.later_in_s:
+            return in_s
+        rest = number - max(0, int(min(until_later)))  # with the limits, the buckets begin anew, empty
+        return max(self.later_in_s, pause_us / SECOND_US) + self.later.drain_s(rest)
+
+
+def _known(seconds: float) -> float | None:
+    return seconds if seconds < NOBODY_KNOWS_S else None
 
 
 def now() -> datetime:

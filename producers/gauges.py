@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from producers.crew import Crew
-from producers.forecast import Forecast, now
+from producers.look import look_of, look_readings
 from worker import telemetry as t
 from worker.errors import QueueUnavailable
-from worker.health import Level
 from worker.jobs import JobState, Lane
 from worker.rate_limit import SECOND_US
 from worker.telemetry import CATALOGUE, Kind, Source
@@ -81,25 +79,15 @@ class Gauges(Collector):
 
 
 def _readings(desk: Desk) -> list[Reading[Any]]:
-    survey, bucket = desk.ledger.survey, desk.bucket
-    return [
-        bucket.level_reading(),
-        bucket.trouble_reading(),
-        survey.standing(),
-        survey.workers(),
-        survey.progress(),
-        survey.oldest(),
-        survey.dead_letters(),
-    ]
+    survey = desk.ledger.survey
+    return [*look_readings(desk), survey.progress(), survey.oldest(), survey.dead_letters()]
 
 
 def _samples(desk: Desk, replies: list[Any]) -> list[Sample]:
-    level, trouble, standing, workers, progress, oldest, dead_letters = replies
-    name, crew, held = desk.account.name, Crew(workers), level.orders.hold
-    forever = held is not None and held.until is None
-    forecast = Forecast(level, standing, now(), halted=trouble is not None or not crew.alive or forever)
-    drain_s = forecast.empty_in_s()
-    state = "well" if trouble is None else "suspended" if trouble.level is Level.SUSPENDED else "down"
+    *looked, progress, oldest, dead_letters = replies
+    name, seen = desk.account.name, look_of(desk, looked)
+    level, standing, drain_s = seen.forecast.level, seen.forecast.standing, seen.forecast.empty_in_s()
+    state = "well" if seen.halt is None else "suspended" if seen.halt.suspended else "down"
     state = "paused" if level.lines.held else state
     samples: list[Sample] = [
         (t.QUEUE_LENGTH, (name, Lane.URGENT.value), standing.urgent),
@@ -109,7 +97,7 @@ def _samples(desk: Desk, replies: list[Any]) -> list[Sample]:
         (t.ROOMS, (name,), progress.with_room),
         (t.DEAD_LETTERS, (name,), dead_letters),
         (t.PAUSE, (name,), level.lines.pause_s),
-        (t.WORKERS, (name,), crew.alive),
+        (t.WORKERS, (name,), seen.crew.alive),
     ]
     samples += [(t.JOBS_NOW, (name, each.value), max(0, progress.states[each])) for each in JobState]
     samples += [(t.OLDEST, (name, lane.value), age_s) for lane, age_s in oldest.items()]

@@ -6,13 +6,13 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from producers.crew import Crew
-from producers.halts import Halt
-from producers.outlook import forecast_of
+from producers.look import look_of, look_readings
 
 if TYPE_CHECKING:
+    from producers.crew import Crew
     from producers.desk import Desk
     from producers.forecast import Forecast
+    from producers.halts import Halt
     from worker.history import History, Spent
     from worker.newest import Newest
     from worker.settings import Account
@@ -50,20 +50,21 @@ class Glance:
 
 
 def glance(desk: Desk) -> Glance:
-    """Looks: about ten round trips, however much waits.
+    """Looks: four round trips, however much waits.
 
     Raises:
         QueueUnavailable: Redis does not answer.
     """
-    crew, trouble = Crew(desk.ledger.workers()), desk.bucket.trouble()
-    forecast = forecast_of(desk, crew, trouble)
+    more = (desk.bucket.history_reading(), desk.bucket.spent_reading())
+    *replies, history, spent = desk.ledger.together([*look_readings(desk), *more])
+    seen = look_of(desk, replies)
     return Glance(
         account=desk.account,
         at_s=time.time(),
-        forecast=forecast,
-        crew=crew,
-        halt=None if trouble is None else Halt(desk.account.name, trouble, forecast.level.lines.pause_s),
-        history=desk.bucket.history(),
-        spent=desk.bucket.spent(),
+        forecast=seen.forecast,
+        crew=seen.crew,
+        halt=seen.halt,
+        history=history,
+        spent=spent,
         newest=desk.ledger.newest(BATCHES, LETTERS),
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from typing_extensions import TypedDict  # pydantic cannot read typing's own before Python 3.12
 
 from producers.console import duration, iso, many, when
+from producers.pausing import resume_command
 from worker.health import Level
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class HaltJson(TypedDict):
     request_id: str
     since: str | None
     probes: int
-    next_probe_s: float
+    next_probe_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +41,13 @@ class Halt:
         account: its name.
         trouble: why.
         probe_s: the time until the next call may go out, in seconds; it is a probe.
+        held: whether a person paused it, too: then no probe goes out before that pause is over.
     """
 
     account: str
     trouble: Trouble
     probe_s: float
+    held: bool = False
 
     @property
     def suspended(self) -> bool:
@@ -54,7 +57,7 @@ class Halt:
     @property
     def resume_command(self) -> str:
         """The command that does not wait for the next probe."""
-        return "warrooms limit resume" + (f" --account {self.account}" if self.account != "default" else "")
+        return resume_command(self.account)
 
     def short(self, *, named: bool = False) -> str:
         """In a few words, for a line that has others beside it."""
@@ -65,6 +68,8 @@ class Halt:
 
     def next_probe(self) -> str:
         """When the next probe goes out."""
+        if self.held:
+            return "no probe: a person has paused the account"
         return f"next probe in {duration(self.probe_s)}" if self.probe_s > 0 else "the next call is a probe"
 
     def sentence(self) -> str:
@@ -82,7 +87,7 @@ class Halt:
         why = self.trouble
         state = "SUSPENDED" if self.suspended else "DOWN"
         probes = f"{many(why.probes, 'probe')} failed since" if why.probes else "no probe yet"
-        due = self.next_probe() if waiting else "the next job that is queued is the probe"
+        due = self.next_probe() if waiting or self.held else "the next job that is queued is the probe"
         return [
             (state, why.message or why.code),
             ("since", f"{when(why.since, now_s)}; {probes}; {due}"),
@@ -110,5 +115,5 @@ class Halt:
             "request_id": why.request_id,
             "since": iso(why.since),
             "probes": why.probes,
-            "next_probe_s": round(self.probe_s, 1),
+            "next_probe_s": None if self.held else round(self.probe_s, 1),
         }

@@ -6,22 +6,20 @@ import time
 from typing import TYPE_CHECKING
 
 from producers.answers import BatchView
-from producers.crew import Crew
 from producers.explaining import Explanation
-from producers.forecast import Forecast, now
-from producers.halts import Halt
+from producers.look import look
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from producers.desk import Desk
-    from worker.health import Trouble
+    from producers.forecast import Forecast
     from worker.records import Progress, Record
 
 
 def outlook(desk: Desk) -> Forecast:
     """What the account's lines and bucket are now."""
-    return forecast_of(desk, Crew(desk.ledger.workers()), desk.bucket.trouble())
+    return look(desk).forecast
 
 
 def batch_ends_in_s(desk: Desk, forecast: Forecast, batch: str, jobs: Progress) -> float | None:
@@ -31,10 +29,8 @@ def batch_ends_in_s(desk: Desk, forecast: Forecast, batch: str, jobs: Progress) 
 
 def explanation_of(desk: Desk, record: Record) -> Explanation:
     """All that bears on when the job is done."""
-    crew, trouble = Crew(desk.ledger.workers()), desk.bucket.trouble()
-    forecast = forecast_of(desk, crew, trouble)
-    halt = None if trouble is None else Halt(desk.account.name, trouble, forecast.level.lines.pause_s)
-    return Explanation(record, desk.ledger.position(record.job), forecast, crew, halt, time.time())
+    seen = look(desk)
+    return Explanation(record, desk.ledger.position(record.job), seen.forecast, seen.crew, seen.halt, time.time())
 
 
 def batch_view(desks: Sequence[Desk], name: str, jobs: Mapping[str, Progress]) -> BatchView:
@@ -52,11 +48,3 @@ def last_of(ends_in_s: Iterable[float | None]) -> float | None:
             return None
         latest_s = max(latest_s, one)
     return latest_s
-
-
-def forecast_of(desk: Desk, crew: Crew, trouble: Trouble | None) -> Forecast:
-    """The account's lines and bucket now, for whoever has its workers and its trouble read already."""
-    level = desk.bucket.peek()
-    held = level.orders.hold is not None and level.orders.hold.until is None
-    halted = trouble is not None or not crew.alive or held
-    return Forecast(level, desk.ledger.standing(), now(), halted=halted)

@@ -101,7 +101,7 @@ class Paced:
         if why:
             raise SettingsError(f"{why}; here it is needed, because this asks the API itself")
         api = Flashduty(base_url=settings.base_url, app_key=account.app_key)
-        return cls(api, Slots(bucket, spread_s=settings.spread_s, sleep=_sleep), bucket, say=say, patient=patient)
+        return cls(api, Slots(bucket, spread_s=settings.spread_s, sleep=nap), bucket, say=say, patient=patient)
 
     def ask(self, call: Callable[[], Reply[T]]) -> T:
         """The value of a call that changes nothing, made when it is its turn.
@@ -183,6 +183,7 @@ def _no_key(account: Account) -> str:
     return ""
 
 
-def _sleep(seconds: float) -> bool:
-    time.sleep(seconds)
+def nap(seconds: float) -> bool:
+    """Waits for a slot, but not through all of a slow account's interval: a person may set other rates meanwhile."""
+    time.sleep(min(seconds, MOST_PAUSE_S))
     return False

@@ -19,6 +19,9 @@ from worker.flashduty.answers import MAX_WINDOW_S
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+LONGEST_S: Final = 366 * 86_400
+"""How long an order may hold: a year; longer ones are slips, and end at no date that can be told."""
+
 UNIT_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
@@ -74,12 +77,14 @@ def length_s(option: str, text: str) -> float:
     """How long a duration like `10m`, `1h30m` or `45s` is, in seconds.
 
     Raises:
-        SettingsError: the text is none, or nothing.
+        SettingsError: the text is none, or nothing, or more than a year.
     """
     length = _duration_s(text.strip().lower())
     if not length:
         hint = f"; did you mean {text.strip()}m?" if re.fullmatch(r"[0-9]{1,9}", text.strip(), re.ASCII) else ""
         raise SettingsError(f"{option} must be how long (45s, 10m, 1h30m), got {shown(text)}{hint}")
+    if length > LONGEST_S:
+        raise SettingsError(f"{option} must be a year at most, got {shown(text)}; without it, it holds for good")
     return length
 
 

@@ -50,6 +50,8 @@ class Sample:
         allowed_per_s: what the API allows them, in calls per second.
         pause_s: what is left of a pause, after a 429 or until the next probe, in seconds.
         paused: why, in words; of the account whose pause is the longest.
+        passing: whether limits are in force that end by themselves: what is measured now says little of later.
+        held: whether that is until a person resumes it.
         halts: the accounts that are down or suspended.
         alive: workers that live; None if nobody looked.
     """
@@ -68,6 +70,8 @@ class Sample:
     allowed_per_s: float = 1.0
     pause_s: float = 0.0
     paused: str = ""
+    passing: bool = False
+    held: bool = False
     halts: tuple[Halt, ...] = ()
     alive: int | None = None
 
@@ -120,7 +124,8 @@ class View:
             "limit_per_minute": round(now.allowed_per_s * 60, 1),
             "left_s": None if self.left_s is None else round(self.left_s, 1),
             "done_by": iso(at_s + self.left_s) if self.left_s else None,
-            "pause_s": round(now.pause_s, 1),
+            "pause_s": None if now.held else round(now.pause_s, 1),
+            "paused": now.paused or None,
             "halts": [halt.as_json() for halt in now.halts],
             "workers_alive": now.alive,
             "stalled_s": None if self.stalled_s is None else round(self.stalled_s, 1),
@@ -146,7 +151,7 @@ class Watch:
         before = self._recent[-1] if self._recent else None
         if before is None or _moved(before, sample):
             self._moved_at_s = sample.at_s
-        if before is None or _obstructed(sample) or sample.at_s - before.at_s > WINDOW_S:
+        if before is None or _obstructed(sample) or _otherwise(before, sample):
             self._flows_since_s = sample.at_s
         self._recent.append(sample)
         while sample.at_s - self._recent[0].at_s > SETTLED_S:
@@ -197,6 +202,11 @@ def _obstructed(sample: Sample) -> bool:
     return sample.alive == 0 or sample.pause_s > 0 or bool(sample.halts)
 
 
+def _otherwise(before: Sample, now: Sample) -> bool:
+    """Whether it flows at other limits now, or nobody looked for a while."""
+    return before.rate_per_s != now.rate_per_s or now.at_s - before.at_s > WINDOW_S
+
+
 def _moved(before: Sample, now: Sample) -> bool:
     return (before.finished, before.line, before.opening, before.retrying, before.pause_s > 0) != (
         now.finished,
@@ -224,7 +234,7 @@ def time_left_s(sample: Sample, speed_per_s: float | None) -> float | None:
         return 0.0
     if sample.halts or sample.alive == 0:
         return None
-    if speed_per_s and not sample.pause_s:
+    if speed_per_s and not sample.pause_s and not sample.passing:
         return sample.waiting / speed_per_s
     return sample.ends_in_s
 

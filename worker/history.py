@@ -47,7 +47,7 @@ class Hour:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The last day of an account.
+    """The last day of an account, from the beginning of the hour in which it began.
 
     Args:
         hours: those in which something went out, the earliest first.
@@ -71,7 +71,7 @@ class History:
         if hour is not None:
             number, _, text = hour.partition(" ")
             texts[int(number)] = text
-        first = int(now_s) // HOUR_S - HOURS + 1
+        first = int(now_s) // HOUR_S - HOURS  # and the current one, which is not over
         hours = tuple(_hour(number, text) for number, text in sorted(texts.items()) if number >= first)
         in_tens = dict(_numbers(text) for name, text in kept.items() if name.startswith("m"))
         if ten is not None:

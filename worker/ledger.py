@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import uuid
 from copy import copy
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from worker.errors import NextStep
 from worker.hands import Hands
@@ -38,9 +38,12 @@ if TYPE_CHECKING:
 
     from worker.errors import FlashdutyError
     from worker.jobs import WarRoom, WarRoomJob
+    from worker.reading import Reading
     from worker.records import Entered, Progress, Record, Standing, Stray
     from worker.redis_store import RedisStore
     from worker.settings import Account, Settings
+
+T = TypeVar("T")
 
 PARTS: Final = tuple(f"ledger_lua/{part}" for part in ("record", "life", "rescue", "people", "dispatch"))
 
@@ -254,6 +257,10 @@ class Ledger:
     def progress(self) -> Progress:
         """The account's jobs by state."""
         return progress_of(self._hash(f"{self._base}:counts"))
+
+    def together(self, readings: Sequence[Reading[T]]) -> list[T]:
+        """What all of them read, in their order and one round trip."""
+        return self._store.together(readings)
 
     def standing(self) -> Standing:
         """Who stands in the account's lines now."""

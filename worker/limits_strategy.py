@@ -52,6 +52,8 @@ class TokenBucketRateLimiter(RateLimiter):
         """When the next try is worth it (seconds since the epoch on this machine's clock), and the item's tokens."""
         bucket, index = self._bucket(item, identifiers, 1)
         level = bucket.peek()
+        if level.plan != self._plan:  # a person ordered other rates: what every one of them leaves
+            return WindowStats(time.time() + level.lines.bulk_s, max(int(min(level.tokens)), 0))
         return WindowStats(time.time() + level.lines.bulk_s, max(int(level.tokens[index]), 0))
 
     def clear(self, item: RateLimitItem, *identifiers: str) -> None:

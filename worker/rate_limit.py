@@ -24,6 +24,12 @@ DEFAULT_RATES: Final = "50/second;1000/minute"
 DEFAULT_SPREAD_US: Final = 250_000
 MAX_BURST: Final = 4
 
+MOST_LIMITS: Final = 16
+"""Of one account: so many fields token_bucket.lua forgets when rates change."""
+
+LONGEST_WINDOW_S: Final = 366 * 86_400
+"""A rate over more than a year is a slip, and its times would fit into no date."""
+
 LOSES_S: Final = 5.0
 """What a crash of Redis may undo: fsync every second, and a disk that is slow at it."""
 
@@ -156,6 +162,10 @@ def plan_of(rates: str, spread_us: int = DEFAULT_SPREAD_US) -> Plan:
         raise SettingsError(
             f"{rates!r} allows no call: each rate needs an amount of at least 1, as in {DEFAULT_RATES!r}"
         )
+    if len(items) > MOST_LIMITS:
+        raise SettingsError(f"an account has at most {MOST_LIMITS} rates, got {len(items)}")
+    if any(item.get_expiry() > LONGEST_WINDOW_S for item in items):
+        raise SettingsError(f"{rates!r} has a rate over more than a year; pause the account instead")
     # In one order, however they were written: the bucket keeps them by their number.
     items.sort(key=lambda item: item.get_expiry())
     return Plan(tuple(Limit.of(item.amount, item.get_expiry() * SECOND_US, spread_us) for item in items))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 EVERY_S: Final = 0.25
-"""How often it asks whether something was ordered: one GET."""
+"""How often it asks whether something was ordered: one round trip."""
 
 
 class Steering:
@@ -53,19 +53,24 @@ class Steering:
             except Exception:
                 log.exception("cannot see what was ordered")
 
-    def look(self, now_s: float | None = None) -> None:
+    def look(self) -> None:
         """Asks whether something was ordered, or has ended by itself, and follows it."""
-        store = self._runtime.store
-        told = store.held(lambda: store.client.get(ORDERS_KEY))
-        now_s = time.time() if now_s is None else now_s
+        told, now_s = self._runtime.store.held(self._read)
         if told == self._told and now_s < self._next_end:
             return
         for name, desk in self._runtime.desks.items():
             self._follow(name, desk)
-        self._told = told if told is None else str(told)
+        self._told = told
         ends = [end for orders in self._known.values() if (end := orders.next_end) is not None]
-        # Redis and this machine may not agree on the time: what ends is asked for until it has ended.
         self._next_end = min(ends, default=math.inf)
+
+    def _read(self) -> tuple[str | None, float]:
+        """The last order's mark, and the time on the clock by which orders end: this machine's may be another."""
+        pipe = self._runtime.store.client.pipeline(transaction=False)
+        pipe.get(ORDERS_KEY)
+        pipe.time()
+        told, (seconds, micros) = pipe.execute()
+        return told, seconds + micros / 1e6
 
     def _follow(self, name: str, desk: AccountDesk) -> None:
         level = desk.bucket.peek()

@@ -196,8 +196,22 @@ local furthest = slot + LONGEST_LINE_US
 urgent_end, bulk_end = math.min(urgent_end, furthest), math.min(bulk_end, furthest)
 
 local hour_now, ten_now = stored[15], stored[16]
+local stepped_back = back > horizon -- and the slots of the last minute have not, yet
+
+local function move_slots_back() -- with the clock, as if no time had passed
+  if stepped_back then
+    local slots = redis.call('LRANGE', KEYS[4], 0, -1)
+    redis.call('DEL', KEYS[4])
+    for _, at in ipairs(slots) do
+      redis.call('RPUSH', KEYS[4], whole(tonumber(at) - back))
+    end
+    redis.call('PEXPIRE', KEYS[4], 2 * 60 * 1000)
+    stepped_back = false
+  end
+end
 
 local function save()
+  move_slots_back()
   local fields = {
     'p', whole(pause), 's', whole(streak), 'u', whole(urgent_end), 'b', whole(bulk_end), 'k', in_a_row, 'n', whole(now),
   }
@@ -252,6 +266,7 @@ end
 -- What goes out is counted where it is decided: exactly, over every window and not only those of the clock. Costs three
 -- short commands, and keeps a minute's slots, a day's hours and ten minutes' tens of seconds.
 local function count(at)
+  move_slots_back()
   local length = redis.call('RPUSH', KEYS[4], whole(at))
   local past, looked = 0, 4 -- one call, one that is past; after a rest there are many
   repeat
@@ -279,7 +294,9 @@ local function count(at)
         end
       end
     end
-    calls, second, second_at, minute, minute_at = 0, 0, at_s, 0, at_s
+    -- None as a rule; the hour has begun before if the clock stepped back.
+    local begun = redis.call('HGET', KEYS[5], 'h' .. whole(hour)) or string.format('0 0 %s 0 %s', at_s, at_s)
+    calls, second, second_at, minute, minute_at = string.match(begun, '^(%d+) (%d+) (%d+) (%d+) (%d+)$')
   end
   second, minute = tonumber(second), tonumber(minute)
   local in_second = second
@@ -304,9 +321,14 @@ local function count(at)
       redis.call('HSET', KEYS[5], 'm' .. (tonumber(its_ten) % TENS_KEPT), ten_now)
       redis.call('PEXPIRE', KEYS[5], whole((HOURS_KEPT + 2) * 3600 * 1000))
     end
-    in_ten = 0
+    local begun = redis.call('HGET', KEYS[5], 'm' .. (ten % TENS_KEPT))
+    its_ten, in_ten = string.match(begun or '', '^(%d+) (%d+)$')
+    if tonumber(its_ten) ~= ten then
+      in_ten = 0
+    end
+    redis.call('PEXPIRE', KEYS[4], 2 * 60 * 1000)
   end
-  if in_ten == 0 or length == 1 then
+  if length == 1 then
     redis.call('PEXPIRE', KEYS[4], 2 * 60 * 1000)
   end
   ten_now = whole(ten) .. ' ' .. (tonumber(in_ten) + 1)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from worker.health import Health, Level, Trouble
 from worker.history import History, Spent
 from worker.orders import NO_ORDERS, Orders
-from worker.rate_limit import LOSES_S, SECOND_US, Plan, plan_of
+from worker.rate_limit import LOSES_S, MOST_LIMITS, SECOND_US, Plan, plan_of
 from worker.reading import Reading
 from worker.slots import Lines, NotYet, Reserved
 
@@ -32,8 +33,14 @@ MAX_PAUSE_US: Final = 3600 * SECOND_US
 
 A_DAY_S: Final = 86_400
 
+_STATE: Final = (*"psubknlfdoyrqi", *(f"{kind}{at + 1}" for kind in "tc" for at in range(MOST_LIMITS)))
+"""The fields of token_bucket.lua that a bucket which begins anew does not have; the others tell what went out."""
+
 ORDERS_KEY: Final = "warrooms:orders"
-"""Counts the orders of all accounts: who sees another number looks what was ordered."""
+"""Another text with each order: who sees another one looks what was ordered.
+
+No count, which a restart that loses an order, or an empty Redis, would tell a second time for another order.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +196,8 @@ class TokenBucket:
 
     def _level(self, reply: list[Any]) -> BucketLevel:
         pause, next_slot, urgent, bulk, interval, held, tokens, ordered = reply
-        orders = Orders.of(dict(zip(ordered[::2], ordered[1::2], strict=True)))
+        texts = [part.decode() if isinstance(part, bytes) else part for part in ordered]  # the client may be `limits`'
+        orders = Orders.of(dict(zip(texts[::2], texts[1::2], strict=True)))
         return BucketLevel(
             next_slot / SECOND_US,
             _lines(urgent, bulk, pause, interval, held),
@@ -238,16 +246,18 @@ class TokenBucket:
     def clear(self) -> None:
         """Forgets the state: the bucket starts again, empty. What people ordered holds, what went out went out."""
         with self._store.errors():
-            self._store.client.delete(self.key, self.trouble_key)
+            pipe = self._store.client.pipeline()
+            pipe.hdel(self.key, *_STATE)
+            pipe.delete(self.trouble_key)
+            pipe.execute()
 
     def _tell(self) -> None:
         """Says to all workers that something was ordered: those that wait look again."""
 
-        def tell(pipe: Any) -> None:  # noqa: ANN401
-            pipe.incr(ORDERS_KEY)
-            pipe.expire(ORDERS_KEY, A_DAY_S)
+        def tell() -> None:
+            self._store.client.set(ORDERS_KEY, secrets.token_hex(8), ex=A_DAY_S)
 
-        self._store.together([Reading(tell, len)])
+        self._store.held(tell)
 
     def _call(self, command: str, *args: str | int) -> Any:  # noqa: ANN401
         return self._script(*self._asks(command, *args))

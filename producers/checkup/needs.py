@@ -73,7 +73,7 @@ ZRANGE unacked_index 1 0 BYSCORE REV LIMIT 0 1 WITHSCORES
 GET warrooms:idempotency:doctor
 SET warrooms:idempotency:doctor v NX EX 1
 GET warrooms:orders
-INCR warrooms:orders
+SET warrooms:orders v EX 1
 GET unacked_mutex
 SET unacked_mutex v NX PX 1
 LPUSH warrooms:refused m

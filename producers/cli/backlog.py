@@ -16,7 +16,7 @@ from producers.cli.exits import Exit, Stopped
 from producers.cli.integrations import Reasons, lookup
 from producers.cli.interrupts import as_interrupts, exit_of
 from producers.cli.ticker import Ticker
-from producers.desk import Desk, halts_of
+from producers.desk import Desk, halts_of, hold_of
 from producers.incident_list import IncidentList
 from producers.paced import Paced
 from producers.queue import JobQueue, new_batch_name
@@ -195,7 +195,8 @@ def _queue(run: _Run) -> None:
     if outcome.tally.total:
         outcome.tally.on_disk = on_disk.wait()
         name = run.account.name
-        outcome.halts = halts_of([Desk(run.account, run.queue.ledger(name), run.queue.bucket(name))])
+        desk = Desk(run.account, run.queue.ledger(name), run.queue.bucket(name))
+        outcome.halts, outcome.hold = halts_of([desk]), hold_of(desk)
 
 
 def _hand_in(run: _Run, piece: Piece) -> None:

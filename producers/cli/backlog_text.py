@@ -109,6 +109,7 @@ class Outcome:
         stopped: what is to be said of that, if it is not the usual.
         again: the command that goes on where it ended.
         halts: why the account is not called as usual.
+        hold: that a person paused it, in a sentence.
         view: how the batch ended, if that was waited for.
         failures: its last dead letters.
     """
@@ -132,6 +133,7 @@ class Outcome:
     stopped: str = ""
     again: str = ""
     halts: list[Halt] = field(default_factory=list)
+    hold: str = ""
     view: View | None = None
     failures: list[Record] = field(default_factory=list)
 
@@ -186,6 +188,7 @@ class Outcome:
             return self._remarks_on_gone()
         said = self._remarks_on_gone()
         said += [f"{halt.sentence()}: the jobs wait until it is called again" for halt in self.halts]
+        said += [self.hold] if self.hold else []
         if self.tally.on_disk is False:
             said.append("Redis has not confirmed yet that the jobs are on its disk: if it crashes, run this again")
         return said

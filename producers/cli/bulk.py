@@ -139,10 +139,11 @@ def _queue(run: _Run, stream: BinaryIO) -> None:
 def _look_at_accounts(queue: JobQueue, names: Iterable[str], outcome: Outcome) -> None:
     """Are they called, and does somebody work for them?"""
     from producers.crew import Crew  # noqa: PLC0415
-    from producers.desk import Desk, halts_of  # noqa: PLC0415 - not for --dry-run
+    from producers.desk import Desk, halts_of, hold_of  # noqa: PLC0415 - not for --dry-run
 
     desks = [Desk(queue.accounts[name], queue.ledger(name), queue.bucket(name)) for name in sorted(names)]
     outcome.halts = halts_of(desks)
+    outcome.holds = [hold for desk in desks if (hold := hold_of(desk))]
     outcome.crews = {desk.account.name: Crew(desk.ledger.workers()) for desk in desks}
 
 

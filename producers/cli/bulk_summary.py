@@ -39,6 +39,7 @@ class Outcome:
         stopped: what Ctrl-C while waiting left behind.
         withheld: nothing was queued because of --strict.
         halts: accounts of these jobs that are down or suspended.
+        holds: those that a person paused, a sentence each.
         crews: who works for the accounts of these jobs.
         said: whether the counts and the time were said before the wait.
         view: how the batch ended, if that was waited for.
@@ -56,6 +57,7 @@ class Outcome:
     stopped: str | None = None
     withheld: bool = False
     halts: list[Halt] = field(default_factory=list)
+    holds: list[str] = field(default_factory=list)
     crews: dict[str, Crew] = field(default_factory=dict)
     said: bool = False
     view: View | None = None
@@ -88,6 +90,7 @@ class Outcome:
         if self.view is not None or not self.tally.total:
             return []
         said = [f"{halt.sentence()}: the jobs wait until it is called again" for halt in self.halts]
+        said += self.holds
         if self.tally.on_disk is False:
             said.append(
                 "Redis has not confirmed yet that the jobs are on its disk: if it crashes in the next seconds, "

@@ -15,7 +15,7 @@ from producers.cli.views import failure_lines
 from producers.crew import Crew
 from producers.desk import batch_progress, halts_of
 from producers.outlook import batch_ends_in_s, last_of, outlook
-from producers.pausing import paused
+from producers.pausing import pause_s, paused
 from producers.watching import Sample, Watch, line, result
 from worker.errors import QueueUnavailable
 from worker.jobs import JobState
@@ -115,7 +115,8 @@ def take_sample(desks: Sequence[Desk], batch: str | None) -> Sample:
             batch_ends_in_s(desk, forecast, batch, mine[desk.account.name])
             for desk, forecast in zip(busy, forecasts, strict=True)
         )
-    longest = max((forecast.level for forecast in forecasts), key=lambda level: level.lines.pause_s, default=None)
+    levels = [(desk.account.name, forecast.level) for desk, forecast in zip(busy, forecasts, strict=True)]
+    longest = max(levels, key=lambda named: named[1].lines.pause_s, default=None)
     idle = [desk for desk in desks if desk.account.name in mine]
     plans = [forecast.plan for forecast in forecasts] or [desk.account.plan for desk in idle]
     return Sample(
@@ -131,8 +132,10 @@ def take_sample(desks: Sequence[Desk], batch: str | None) -> Sample:
         rate_per_s=sum(plan.rate_per_s for plan in plans) or 1.0,
         allowed_per_s=sum(plan.allowed_per_s for plan in plans) or 1.0,
         ends_in_s=ends_in_s,
-        pause_s=longest.lines.pause_s if longest else 0.0,
-        paused=paused(longest, time.time()) if longest else "",
+        pause_s=longest[1].lines.pause_s if longest else 0.0,
+        paused=paused(*longest, time.time()) if longest else "",
+        passing=any(forecast.later is not None for forecast in forecasts),
+        held=longest is not None and pause_s(longest[1]) is None,
         halts=tuple(halts_of(busy)),
         alive=min((Crew(desk.ledger.workers()).alive for desk in busy), default=None),
     )

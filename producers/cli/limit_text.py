@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from producers.console import about, iso, local, many, number
-from producers.pausing import ordered, paused
+from producers.console import about, duration, iso, local, many, number
+from producers.pausing import next_slot_s, order_json, ordered, pause_s, paused
 from producers.watching import per_minute
 
 if TYPE_CHECKING:
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from worker.history import History, Most
     from worker.orders import Order
     from worker.rate_limit import Plan
+
+
+A_MINUTE_S: Final = 60.0
 
 
 def rates(plan: Plan) -> str:
@@ -34,8 +37,8 @@ def account_lines(name: str, configured: Plan, forecast: Forecast, now_s: float)
     """An account's limits for people."""
     level = forecast.level
     lines = [f"account {name}", f"  limit    {rates(level.plan)}{_whose(level.orders.set, configured, now_s)}"]
-    state = paused(level, now_s)
-    lines.append(f"  bucket   {state or _ready(min(level.tokens, default=0.0), level.next_slot_s)}")
+    state = paused(name, level, now_s)
+    lines.append(f"  bucket   {state or ready(min(level.tokens, default=0.0), level.next_slot_s)}")
     return [*lines, f"  waiting  {drained(forecast)}"]
 
 
@@ -45,9 +48,12 @@ def _whose(order: Order | None, configured: Plan, now_s: float) -> str:
     return f", set {ordered(order, now_s)}; configured are {configured}: warrooms limit set --configured"
 
 
-def _ready(tokens: float, next_slot_s: float) -> str:
-    if next_slot_s > 0:
-        return f"the next call may go out in {next_slot_s:.2f} s"
+def ready(tokens: float, in_s: float) -> str:
+    """When the next call may go out, in words."""
+    if in_s > A_MINUTE_S:
+        return f"the next call may go out in {duration(in_s)}"
+    if in_s > 0:
+        return f"the next call may go out in {in_s:.2f} s"
     return f"{many(int(tokens), 'call')} may go out at once"
 
 
@@ -56,7 +62,7 @@ def history_lines(kept: History, configured: Plan) -> list[str]:
     if not kept.hours:
         return ["  history  no call went out in the last 24 hours"]
     lines = [
-        f"  history  {many(kept.calls, 'call')} in the last 24 hours",
+        f"  history  {many(kept.calls, 'call')} since {local(kept.hours[0].began_at):%Y-%m-%d %H:%M}",
         f"    worst second  {_most(kept.second, configured, 1)}",
         f"    worst minute  {_most(kept.minute, configured, 60)}",
         "    hour              calls   worst second   worst minute",
@@ -82,21 +88,15 @@ def account_json(name: str, configured: Plan, forecast: Forecast, kept: History 
         "configured_rates": str(configured),
         "allowed_per_minute": round(level.plan.allowed_per_s * 60, 1),
         "sustained_per_minute": round(level.plan.rate_per_s * 60, 1),
-        "set": _order_json(level.orders.set),
-        "paused": _order_json(level.orders.hold),
-        "pause_s": None if level.orders.hold and level.orders.hold.until is None else level.lines.pause_s,
+        "set": order_json(level.orders.set),
+        "paused": order_json(level.orders.hold),
+        "pause_s": pause_s(level),
         "tokens": [max(0.0, tokens) for tokens in level.tokens],
-        "next_slot_s": None if level.lines.held else level.next_slot_s,
+        "next_slot_s": next_slot_s(level),
         "waiting": forecast.jobs + forecast.standing.retrying,
         "empty_in_s": None if empty_in_s is None else round(empty_in_s, 1),
     }
     return value if kept is None else value | {"history": _history_json(kept)}
-
-
-def _order_json(order: Order | None) -> dict[str, object] | None:
-    if order is None:
-        return None
-    return {"by": order.by, "at": iso(order.at), "until": iso(order.until)}
 
 
 def _history_json(kept: History) -> dict[str, object]:

@@ -47,8 +47,10 @@ def _lines(desk: Desk, halt: Halt | None, *, resumed: Resumed) -> list[str]:
     if not resumed:
         return [f"{name} is neither suspended nor down nor paused by a person{paused}; nothing was changed"]
     waiting = desk.ledger.progress().waiting
-    was = what_it_was(halt) if resumed.halted else "it was paused by a person"
-    lines = [f"{name} is called again{paused}; {was}", *what_next(halt, waiting)]
+    ended = [what_it_was(halt)] if resumed.halted else []
+    ended += ["it was paused by a person"] if resumed.held else []
+    again = what_next(halt, waiting) if resumed.halted else [goes_on(waiting)]
+    lines = [f"{name} is called again{paused}; {'; '.join(ended)}", *again]
     crew = Crew(desk.ledger.workers())
     return lines if crew.alive else [*lines, f"workers: {crew.text(waiting)}"]
 
@@ -61,9 +63,14 @@ def what_it_was(halt: Halt | None) -> str:
     return f"it was {was}: {halt.trouble.message or halt.trouble.code}"
 
 
+def goes_on(waiting: int) -> str:
+    """What becomes of those who waited."""
+    return f"{console.many(waiting, 'job')} that waited go on now" if waiting else "no job waits for it"
+
+
 def what_next(halt: Halt | None, waiting: int) -> list[str]:
     """What happens to it from now on."""
-    go = f"{console.many(waiting, 'job')} that waited go on now" if waiting else "no job waits for it"
+    go = goes_on(waiting)
     if halt is not None and not halt.suspended:
         return [f"{go}; if the API is still down, a few more failed calls stop it again"]
     return [f"{go}; if the API still refuses it, the next call suspends it again and no job is lost"]

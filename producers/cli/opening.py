@@ -17,7 +17,7 @@ from producers.cli.exits import Exit, StillWaiting, Stopped
 from producers.cli.integrations import Reasons, lookup
 from producers.cli.views import room_link, state_of, to_do
 from producers.crew import Crew
-from producers.desk import Desk, halt_of
+from producers.desk import Desk, halt_of, hold_of
 from producers.parsing import parse_job
 from producers.queue import JobQueue
 from producers.receipt import Receipt, Status
@@ -59,9 +59,12 @@ def open_one(
         job = _job(fields, settings, queue, usual)
         receipt = queue.enqueue(job)
         record = queue.ledger(job.account).record(job.id)
-        halt = halt_of(Desk(accounts[job.account], queue.ledger(job.account), queue.bucket(job.account)))
+        desk = Desk(accounts[job.account], queue.ledger(job.account), queue.bucket(job.account))
+        halt, hold = halt_of(desk), hold_of(desk)
         crew = Crew(queue.ledger(job.account).workers())
-    line = partial(_receipt_line, job, receipt, record, _waits_for(halt, crew))
+    line = partial(
+        _receipt_line, job, receipt, record, _waits_for(halt, crew, held=bool(hold) and receipt.starts_at is None)
+    )
     if wait and not (record and record.state.finished):
         if not json:
             console.remark(line())
@@ -75,7 +78,8 @@ def open_one(
     elif not wait or record is None or record.state.finished:
         console.answer(_record_line(record) if wait and record else line())
     if not wait and not (record and record.state.finished):
-        console.remark(*([halt.sentence()] if halt and not json else []), *filter(None, [crew.sentence(job.account)]))
+        why = [halt.sentence() if halt else "", hold] if not json else []
+        console.remark(*filter(None, [*why, crew.sentence(job.account)]))
     if wait and record is not None and not record.state.finished:
         raise StillWaiting(
             f"the job is still {record.state.value} after {timeout_s:g} s and goes on; "
@@ -147,22 +151,22 @@ class _News:
         elif self._lonely and not alone:
             console.remark(f"account {name} has a worker")
         self._lonely = bool(alone)
-        halt = halt_of(desk)
-        halted = None if halt is None else (halt.trouble.level, halt.trouble.code)
-        if halt is not None and halted != self._halted:
-            console.remark(halt.sentence())
-        elif halt is None and self._halted is not None:
+        halt, hold = halt_of(desk), hold_of(desk)
+        halted = (halt and (halt.trouble.level, halt.trouble.code), bool(hold))
+        if any(halted) and halted != self._halted:
+            console.remark(*filter(None, [halt.sentence() if halt else "", hold]))
+        elif self._halted and not any(halted):
             console.remark(f"account {name} is called again")
-        self._halted = halted
+        self._halted = halted if any(halted) else None
 
 
 def _because(record: Record) -> str:
     return f": {record.message}" if record.state is JobState.RETRYING and record.message else ""
 
 
-def _waits_for(halt: Halt | None, crew: Crew) -> str:
+def _waits_for(halt: Halt | None, crew: Crew, *, held: bool) -> str:
     """What has to happen before the job can start at all; empty if nothing."""
-    if halt is not None:
+    if halt is not None or held:
         return "waits until its account is called again"
     return "" if crew.alive else "waits for a worker"
 

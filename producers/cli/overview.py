@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from producers.answers import BatchView, batch_json, record_json
+from producers.cli.limit_text import ready
 from producers.cli.views import failure_lines
-from producers.console import about, many, number, when
-from producers.pausing import paused
+from producers.console import about, number, when
+from producers.pausing import next_slot_s, pause_s, paused, paused_json
 from producers.watching import per_minute
 from worker.jobs import JobState
 
@@ -73,9 +74,10 @@ def account_json(view: AccountView) -> dict[str, object]:
         },
         "bucket": {
             "tokens": [max(0.0, tokens) for tokens in view.forecast.level.tokens],
-            "next_slot_s": view.forecast.level.next_slot_s,
-            "pause_s": view.forecast.level.lines.pause_s,
+            "next_slot_s": next_slot_s(view.forecast.level),
+            "pause_s": pause_s(view.forecast.level),
         },
+        "paused": paused_json(view.forecast.level),
         "trouble": None if view.halt is None else view.halt.as_json(),
         "workers_alive": None if view.crew is None else view.crew.alive,
         "workers": [] if view.crew is None else view.crew.as_json(),
@@ -122,14 +124,11 @@ def _halt_lines(view: AccountView, now_s: float) -> list[str]:
 
 def _bucket(view: AccountView, now_s: float) -> str:
     level = view.forecast.level
-    if view.halt is not None:
+    if view.halt is not None and not level.lines.held:
         return view.halt.next_probe()
-    if why := paused(level, now_s):
+    if why := paused(view.account.name, level, now_s):
         return why
-    ready = min(level.tokens, default=0.0)
-    if level.next_slot_s > 0:
-        return f"the next call may go out in {level.next_slot_s:.2f} s"
-    return f"{many(int(ready), 'call')} may go out at once"
+    return ready(min(level.tokens, default=0.0), level.next_slot_s)
 
 
 def batch_line(view: BatchView, now_s: float) -> str:

@@ -13,10 +13,9 @@ from producers.cli.exits import Exit
 from producers.cli.lookup import find
 from producers.cli.overview import AccountView, account_json, account_lines, batch_line
 from producers.cli.views import failure_lines, record_lines
-from producers.crew import Crew
 from producers.desk import Desk, batch_progress
-from producers.halts import Halt
-from producers.outlook import batch_view, explanation_of, forecast_of
+from producers.look import look
+from producers.outlook import batch_view, explanation_of
 from worker.jobs import JobState
 
 if TYPE_CHECKING:
@@ -72,14 +71,13 @@ def _batch(name: str, desks: Sequence[Desk], *, json: bool) -> Exit:
 def _view(desk: Desk) -> AccountView:
     progress = desk.ledger.progress()
     batches = ((name, batch_progress([desk], name)) for name in desk.ledger.batches(NEWEST_BATCHES))
-    crew, trouble = Crew(desk.ledger.workers()), desk.bucket.trouble()
-    forecast = forecast_of(desk, crew, trouble)
+    seen = look(desk)
     return AccountView(
         account=desk.account,
         progress=progress,
-        forecast=forecast,
+        forecast=seen.forecast,
         batches=[batch_view([desk], name, found) for name, found in batches if found],
         failures=failures([desk]),
-        halt=None if trouble is None else Halt(desk.account.name, trouble, forecast.level.lines.pause_s),
-        crew=crew,
+        halt=seen.halt,
+        crew=seen.crew,
     )

@@ -10,6 +10,7 @@ from producers.http.answering import Json
 from producers.http.problems import Kind
 from producers.http.schemas import LimitJson, LimitsJson
 from producers.http.web import MayRead, Web, web_of
+from producers.pausing import next_slot_s, pause_s, paused_json
 from worker.jobs import JobState
 
 
@@ -47,8 +48,9 @@ def _limit(desk: Desk, most: int) -> LimitJson:
         "allowed_per_minute": round(plan.allowed_per_s * 60, 1),
         "sustained_per_minute": round(plan.rate_per_s * 60, 1),
         "tokens": [max(0.0, tokens) for tokens in level.tokens],
-        "next_slot_s": level.next_slot_s,
-        "pause_s": level.lines.pause_s,
+        "next_slot_s": next_slot_s(level),
+        "pause_s": pause_s(level),
+        "paused": paused_json(level),
         "halt": None if halt is None else halt.as_json(),
         "workers_alive": Crew(desk.ledger.workers()).alive,
         "waiting": {

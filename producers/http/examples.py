@@ -93,6 +93,7 @@ LIMITS: Final = {
             "tokens": [46.0, 812.5],
             "next_slot_s": 0.0,
             "pause_s": 0.0,
+            "paused": None,
             "halt": None,
             "workers_alive": 3,
             "waiting": {"urgent": 0, "bulk": 98_990, "opening": 8, "retrying": 0, "most": 1_000_000},

@@ -15,6 +15,7 @@ from producers.answers import RecordJson  # noqa: TC001 - pydantic reads it
 from producers.halts import HaltJson  # noqa: TC001 - same
 from producers.http import examples
 from producers.http.problems import MEDIA_TYPE, Kind
+from producers.pausing import PausedJson  # noqa: TC001 - pydantic reads it
 from worker.jobs import ACCOUNT_PATTERN, BATCH_PATTERN, INT64_MAX
 
 if TYPE_CHECKING:
@@ -138,8 +139,9 @@ class LimitJson(TypedDict):
     allowed_per_minute: float
     sustained_per_minute: float
     tokens: list[float]
-    next_slot_s: float
-    pause_s: float
+    next_slot_s: float | None
+    pause_s: float | None
+    paused: PausedJson | None
     halt: HaltJson | None
     workers_alive: int
     waiting: WaitingJson

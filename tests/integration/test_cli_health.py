@@ -227,3 +227,56 @@ def test_misuse_is_said_in_one_sentence(
     assert (done.returncode, done.stdout) == (code, "")
     assert sentence in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_pause_that_a_person_must_end_has_no_length_for_machines(run: Run, bucket: TokenBucket) -> None:
+    run("open", ID)
+    bucket.hold("ann")
+    (account,) = one_object(run("status", "--json"))["accounts"]
+    assert (account["bucket"]["pause_s"], account["bucket"]["next_slot_s"]) == (None, None)
+    assert (account["paused"]["by"], account["paused"]["until"]) == ("ann", None)
+    explained = one_object(run("explain", JOB, "--json"))
+    assert (explained["pause_s"], explained["paused"]["by"], explained["starts_at"]) == (None, "ann", None)
+    bucket.hold("ann", for_s=60)
+    (account,) = one_object(run("status", "--json"))["accounts"]
+    assert 50 < account["bucket"]["pause_s"] <= 60
+    assert account["paused"]["until"]
+
+
+def test_an_account_that_is_suspended_and_paused_by_a_person_gets_no_probe_and_says_so(
+    run: Run, bucket: TokenBucket
+) -> None:
+    run("open", ID)
+    suspend(bucket)
+    bucket.hold("ann")
+    shown, explained = run("status").stdout, run("explain", JOB).stdout
+    assert "no probe: a person has paused the account" in shown
+    assert "paused by ann" in shown
+    assert "paused by ann" in explained
+    assert "next probe in" not in shown + explained
+    (account,) = one_object(run("status", "--json"))["accounts"]
+    assert account["trouble"]["next_probe_s"] is None
+    assert "suspended: Unauthorized (HTTP 401): the app key is not valid; it was paused by a person" in (
+        run("limit", "resume").stdout
+    )
+
+
+def test_a_resume_of_a_persons_pause_says_nothing_of_the_api(run: Run, bucket: TokenBucket) -> None:
+    bucket.hold("ann")
+    assert run("limit", "resume").stdout.splitlines()[:2] == [
+        "account default is called again; it was paused by a person",
+        "no job waits for it",
+    ]
+
+
+@pytest.mark.parametrize("command", [("open", ID), ("bulk", "-")])
+def test_who_hands_in_jobs_is_told_of_a_persons_pause(run: Run, bucket: TokenBucket, command: tuple[str, ...]) -> None:
+    bucket.hold("ann")
+    assert "account default is paused by ann" in run(*command, stdin=ids(2)).stderr
+
+
+def test_who_waits_for_a_job_is_told_when_a_person_pauses_the_account(run: Run, bucket: TokenBucket) -> None:
+    bucket.hold("ann")
+    waited = run("open", ID, "--timeout", "1.2")
+    assert waited.stderr.count("account default is paused by ann") == 1
+    assert "waits until its account is called again" in waited.stderr

@@ -16,7 +16,9 @@ from tests.commands import ID, JOB, fails, opens, queue
 from tests.web import OPS, READER, SECRET, SLOW, WRITER, bearer, serving, web_app
 from worker.errors import OutcomeUnknown
 from worker.jobs import JobState, Lane
+from worker.rate_limit import plan_of
 from worker.settings import Settings
+from worker.token_bucket import TokenBucket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -578,3 +580,11 @@ def test_readers_that_hang_keep_no_live_incident_waiting(store: RedisStore, sett
         finally:
             hanging.abort()
             frozen.set()
+
+
+def test_limits_tell_a_persons_pause_and_no_time_that_nobody_knows(web: httpx.Client, store: RedisStore) -> None:
+    bucket = TokenBucket(store, "default", plan_of("50/second;1000/minute"))
+    bucket.hold("ann")
+    limits = {one["account"]: one for one in web.get("/v1/limits").json()["accounts"]}
+    told = limits["default"]
+    assert (told["pause_s"], told["next_slot_s"], told["paused"]["by"]) == (None, None, "ann")

@@ -270,6 +270,20 @@ def test_a_rate_of_nothing_is_refused(rates: str) -> None:
         plan_of(rates)
 
 
+@pytest.mark.parametrize(
+    ("rates", "why"),
+    [
+        ("1/100 year", "has a rate over more than a year"),
+        ("5/second;1/1000000000000 year", "has a rate over more than a year"),
+        (";".join(f"{n + 1}/second" for n in range(17)), "at most 16 rates, got 17"),
+    ],
+)
+def test_rates_that_redis_or_no_date_could_hold_are_refused(rates: str, why: str) -> None:
+    with pytest.raises(SettingsError, match=why):
+        plan_of(rates)
+    assert plan_of("1/year;" + ";".join(f"{n + 1}/second" for n in range(15))).rate_per_s > 0
+
+
 def test_an_account_needs_a_rate() -> None:
     with pytest.raises(SettingsError, match="at least one rate"):
         Plan(())

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Final
 
+import pytest
+
 from worker.history import Most
 from worker.jobs import Lane
 from worker.rate_limit import SECOND_US, plan_of
@@ -69,7 +71,7 @@ def test_hours_are_kept_for_a_day(open_desk: Open) -> None:
         desk.now_us += HOUR_US
         asks(desk)
     kept = desk.bucket.history(desk.now_us / SECOND_US)
-    assert len(kept.hours) == 24
+    assert len(kept.hours) == 25, "a day is 24 hours that are over, and the one that is not"
     assert [hour.began_at for hour in kept.hours] == sorted(hour.began_at for hour in kept.hours)
     assert kept.hours[-1].began_at <= desk.now_us / SECOND_US < kept.hours[-1].began_at + 3600
     assert desk.bucket.history(START_US / SECOND_US + 3 * 86_400).calls == 0
@@ -102,3 +104,53 @@ def test_memory_is_bounded_by_the_limits(open_desk: Open) -> None:
 
 def test_an_account_that_made_no_call_has_no_history(open_desk: Open) -> None:
     assert history(open_desk(ACCOUNT)) == (Most(), Most(), 0)
+
+
+def begin(desk: Desk, minutes: int) -> int:
+    """So many minutes of calls that always ask, from ten minutes past a full hour on; how many went out."""
+    desk.now_us = (desk.now_us // HOUR_US + 1) * HOUR_US + 10 * MINUTE_US
+    return goes_on(desk, minutes * MINUTE_US)
+
+
+def goes_on(desk: Desk, for_us: int) -> int:
+    end, calls = desk.now_us + for_us, 0
+    while desk.now_us < end:
+        calls += asks(desk) is not None
+        desk.now_us += 61_000
+    return calls
+
+
+def test_a_clock_that_steps_back_makes_no_minute_worse_than_it_was(open_desk: Open) -> None:
+    """As a failover to a server whose clock is an hour behind does."""
+    desk = open_desk(ACCOUNT)
+    calls = begin(desk, 2)
+    before = desk.bucket.history(desk.now_us / SECOND_US)
+    desk.now_us -= HOUR_US
+    desk.bucket.acquire(Lane.BULK)
+    calls += goes_on(desk, 3 * MINUTE_US) + 1
+    after = desk.bucket.history(desk.now_us / SECOND_US)
+    assert after.minute.calls == before.minute.calls
+    assert after.second.calls <= before.second.calls + 4
+    assert after.calls == pytest.approx(calls, abs=3)
+    assert desk.store.client.llen(desk.bucket.key.removesuffix("bucket") + "calls") <= 1000
+
+
+def test_an_hour_that_begins_twice_is_one(open_desk: Open) -> None:
+    """A second is enough to step back over its beginning."""
+    desk = open_desk(ACCOUNT)
+    calls = begin(desk, 1)
+    calls += goes_on(desk, HOUR_US - desk.now_us % HOUR_US + SECOND_US // 2)
+    desk.now_us -= SECOND_US
+    calls += goes_on(desk, 5 * SECOND_US)
+    kept = desk.bucket.history(desk.now_us / SECOND_US)
+    assert kept.calls == calls
+    assert sum(kept.tens) == pytest.approx(595 * ACCOUNT.rate_per_s, abs=6 * ACCOUNT.rate_per_s)
+    assert kept.minute.calls >= 60 * ACCOUNT.rate_per_s - 10
+
+
+def test_a_bucket_that_begins_anew_forgets_nothing_that_went_out(open_desk: Open) -> None:
+    desk = open_desk(ACCOUNT)
+    calls = begin(desk, 1)
+    desk.bucket.clear()
+    assert history(desk)[2] == calls
+    assert not desk.bucket.hit(), "it is empty all the same"

@@ -114,3 +114,16 @@ def test_no_redis_means_no_slot() -> None:
     limiter = TokenBucketRateLimiter(RedisStorage("redis://127.0.0.1:1/0"))
     with pytest.raises(QueueUnavailable):
         limiter.hit(MINUTE, "acme")
+
+
+def test_what_a_person_ordered_holds_for_hits(limiter: TokenBucketRateLimiter, store: RedisStore) -> None:
+    bucket = rested(store)
+    bucket.hold("ann")
+    assert not limiter.test(MINUTE, "acme")
+    assert not limiter.hit(MINUTE, "acme")
+    bucket.resume()
+    bucket.set_rates("30/minute", "ann")
+    assert not limiter.hit(MINUTE, "acme")
+    for item in (SECOND, MINUTE):
+        assert limiter.get_window_stats(item, "acme").remaining == 0
+        assert 1 < limiter.get_window_stats(item, "acme").reset_time - time.time() < 3

@@ -137,17 +137,18 @@ def test_orders_outlive_a_bucket_that_is_lost(open_desk: Open) -> None:
 def test_whoever_orders_says_so_to_the_workers(open_desk: Open) -> None:
     desk = open_desk(ACCOUNT)
     redis = desk.store.client
-    for number, order in enumerate(
-        (
-            lambda: desk.bucket.set_rates(SLOWER, "ann"),
-            lambda: desk.bucket.hold("ann"),
-            desk.bucket.unset_rates,
-            desk.bucket.resume,
-        ),
-        1,
+    told = {redis.get(ORDERS_KEY)}
+    for order in (
+        lambda: desk.bucket.set_rates(SLOWER, "ann"),
+        lambda: desk.bucket.hold("ann"),
+        desk.bucket.unset_rates,
+        desk.bucket.resume,
+        lambda: redis.delete(ORDERS_KEY),  # an empty Redis
+        lambda: desk.bucket.hold("ann"),
     ):
         order()
-        assert redis.get(ORDERS_KEY) == str(number)
+        told.add(redis.get(ORDERS_KEY))
+    assert len(told) == 6, "None, and one for each order"
     assert int(redis.ttl(ORDERS_KEY)) > 0
 
 

@@ -16,10 +16,12 @@ from producers.cli.views import record_lines, room_link, state_of
 from producers.crew import START, Crew
 from producers.forecast import Forecast
 from producers.halts import Halt
+from producers.pausing import paused
 from producers.receipt import Receipt, Status
 from producers.watching import Sample, Watch
 from tests.records import ID, NOW_S, UNAUTHORIZED, record
 from worker.jobs import JobState, WarRoom, WarRoomJob
+from worker.orders import Order, Orders
 from worker.rate_limit import plan_of
 from worker.records import Progress, Standing
 from worker.settings import Account
@@ -340,3 +342,10 @@ def test_how_a_batch_ended_is_said_after_a_wait_only() -> None:
     assert result_lines(outcome) == []
     outcome.view = Watch().see(Sample(0.0, opened=1))
     assert result_lines(outcome) == ["finished: 1 opened"]
+
+
+def test_a_pause_names_the_command_that_ends_it_and_no_other_accounts() -> None:
+    lines = Lines(60.0, 60.0, 60.0, held=True)
+    level = BucketLevel(60.0, lines, (0.0,), plan_of("1000/minute"), Orders(hold=Order("ann", 0.0)))
+    assert paused("eu", level, 0.0).endswith("go on with: warrooms limit resume --account eu")
+    assert paused("default", level, 0.0).endswith("go on with: warrooms limit resume")

@@ -146,3 +146,27 @@ def test_nobody_knows_while_the_account_is_not_called() -> None:
     told = replace(forecast(Standing(1, 1, 1, None)), halted=True)
     assert (told.starts_at(Lane.BULK, 0), told.done_by(Lane.BULK, 0), told.empty_in_s()) == (None, None, None)
     assert told.in_front(Lane.BULK, 0) == 1
+
+
+def test_what_lies_a_century_ahead_is_not_told() -> None:
+    """At one call a day; the line of it ends at no date that a computer can hold."""
+    told = forecast(Standing(0, 5_000_000, 1, None), plan=plan_of("2/day"), tokens=(0.0,))
+    far = 5_000_000
+    assert (told.starts_at(Lane.BULK, far), told.done_by(Lane.BULK, far), told.empty_in_s()) == (None, None, None)
+    assert told.ends_in_s(progress(queued=1), {Lane.BULK: far}) is None
+    assert told.starts_at(Lane.BULK, 0) == AT + timedelta(seconds=told.plan.interval_us * 3 / 1e6)
+
+
+def test_rates_that_end_by_themselves_are_counted_until_then() -> None:
+    slow = plan_of("60/minute")
+    for_ten_minutes = replace(forecast(plan=slow, tokens=(0.0,)), later=PLAN, later_in_s=600.0)
+    until_then = int(600 * slow.rate_per_s)
+    assert waits_s(for_ten_minutes, 99) == waits_s(replace(for_ten_minutes, later=None), 99)
+    assert waits_s(for_ten_minutes, 9_999) == pytest.approx(600 + (10_000 - until_then) * INTERVAL_S)
+    assert for_ten_minutes.at_limits(slow).empty_in_s() == 0
+    assert waits_s(for_ten_minutes.at_limits(slow), 9_999) == pytest.approx(10_000 / slow.rate_per_s)
+
+
+def test_a_pause_may_outlast_rates_that_end_by_themselves() -> None:
+    told = replace(forecast(plan=plan_of("1/hour"), tokens=(0.0,), pause_s=700.0), later=PLAN, later_in_s=600.0)
+    assert waits_s(told, 0) == pytest.approx(700 + INTERVAL_S)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from producers.paced import PAUSES_S, Paced
+from producers.paced import MOST_PAUSE_S, PAUSES_S, Paced, nap
 from worker.errors import (
     AccessDenied,
     AccountRefused,
@@ -161,3 +161,11 @@ def test_who_has_no_patience_is_told_at_once() -> None:
     with pytest.raises(OutcomeUnknown):
         here.paced(patient=False).ask(answers(UNWELL, 7))
     assert here.slept == []
+
+
+def test_a_slow_account_is_asked_again_since_its_rates_may_have_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("producers.paced.time.sleep", slept.append)
+    assert not nap(3600.0)
+    assert not nap(0.1)
+    assert slept == [MOST_PAUSE_S, 0.1]

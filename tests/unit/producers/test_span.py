@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from producers.span import Span, moment_s
+from producers.span import Span, length_s, moment_s
 from worker.errors import SettingsError
 from worker.flashduty.answers import MAX_WINDOW_S, IncidentQuery
 
@@ -46,6 +46,13 @@ def test_what_is_no_time_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(SettingsError, match=r"--since.*(like 2026|1970)") as refused:
         moment_s("--since", text, NOW)
     assert len(str(refused.value)) < 200
+
+
+@pytest.mark.parametrize("text", ["367d", "53w", "999999999w"])
+def test_how_long_something_holds_is_a_year_at_most(text: str) -> None:
+    with pytest.raises(SettingsError, match="--for must be a year at most"):
+        length_s("--for", text)
+    assert length_s("--for", "366d") == 366 * 86_400
 
 
 def test_a_bare_number_gets_a_hint() -> None:

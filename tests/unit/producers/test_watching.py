@@ -219,3 +219,17 @@ def test_machines_get_the_same_numbers() -> None:
     assert (value["at"], value["done_by"]) == (iso(1000), iso(1000.6))
     assert (value["done"], value["total"], value["speed_per_minute"], value["finished"]) == (10, 20, 60.0, False)
     assert (value["limit_per_minute"], value["left_s"]) == (1000.0, 0.6)
+
+
+def test_after_other_rates_the_speed_must_prove_itself_anew() -> None:
+    watch = Watch()
+    for each in flow(*[(float(at_s), 16 * at_s) for at_s in range(61)], of=10_000):
+        watch.see(each)
+    (slower,) = flow((61, 970), of=10_000)
+    left_s = watch.see(replace(slower, rate_per_s=1.0, ends_in_s=9030.0)).left_s
+    assert left_s == 9030
+
+
+def test_while_limits_hold_that_end_by_themselves_the_time_left_is_forecast() -> None:
+    assert time_left_s(replace(sample(queued=1000), ends_in_s=90.0), 1.0) == 1000
+    assert time_left_s(replace(sample(queued=1000), ends_in_s=90.0, passing=True), 1.0) == 90
