@@ -174,7 +174,7 @@ class AccountBoard:
     @property
     def oldest(self) -> str:
         """How long the oldest job in line waits; empty if none does."""
-        oldest_s = self.seen.newest.oldest_s
+        oldest_s = self.seen.oldest_s
         return "" if oldest_s is None else duration(oldest_s)
 
     @property

@@ -40,7 +40,7 @@ def _account(account: AccountBoard) -> dict[str, object]:
         "worst_second": account.worst[0].calls,
         "worst_minute": account.worst[1].calls,
         "waiting": dict(account.lines),
-        "oldest_s": seen.newest.oldest_s,
+        "oldest_s": seen.oldest_s,
         "empty_at": iso(account.empty_at_s),
         "workers_alive": seen.crew.alive,
         "dead_letters": account.letters_in_all,

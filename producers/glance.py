@@ -36,7 +36,8 @@ class Glance:
         halt: why it is not called as usual; None if it is.
         history: what its bucket handed out in the last day.
         spent: and in the last minute.
-        newest: its newest batches and dead letters, and how old what waits is.
+        newest: its newest batches and dead letters.
+        oldest_s: how long ago the oldest of the next jobs in line was queued first, in seconds; None if none waits.
     """
 
     account: Account
@@ -47,6 +48,7 @@ class Glance:
     history: History
     spent: Spent
     newest: Newest
+    oldest_s: float | None
 
 
 def glance(desk: Desk) -> Glance:
@@ -55,8 +57,8 @@ def glance(desk: Desk) -> Glance:
     Raises:
         QueueUnavailable: Redis does not answer.
     """
-    more = (desk.bucket.history_reading(), desk.bucket.spent_reading())
-    *replies, history, spent = desk.ledger.together([*look_readings(desk), *more])
+    more = (desk.bucket.history_reading(), desk.bucket.spent_reading(), desk.ledger.survey.oldest())
+    *replies, history, spent, oldest = desk.ledger.together([*look_readings(desk), *more])
     seen = look_of(desk, replies)
     return Glance(
         account=desk.account,
@@ -67,4 +69,5 @@ def glance(desk: Desk) -> Glance:
         history=history,
         spent=spent,
         newest=desk.ledger.newest(BATCHES, LETTERS),
+        oldest_s=max(oldest.values()) or None,
     )

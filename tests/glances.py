@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 PLAN = plan_of("50/second;1000/minute")
 NOW = Lines(0.0, 0.0, 0.0)
 NONE = Standing(0, 0, 0, None)
-NOTHING = Newest({}, [], 0, None)
+NOTHING = Newest({}, [], 0)
 CREW = Crew({"w1": 1.0})
 
 
@@ -44,6 +44,7 @@ def a_glance(
     tens: tuple[int, ...] = (0,) * TENS,
     slots_us: tuple[int, ...] = (),
     newest: Newest = NOTHING,
+    oldest_s: float | None = None,
     rates: str = "50/second;1000/minute",
 ) -> Glance:
     """An account with one worker and nothing to do, unless said otherwise."""
@@ -60,6 +61,7 @@ def a_glance(
         history=History((), tens),
         spent=Spent(slots_us, int(NOW_S * 1e6)),
         newest=newest,
+        oldest_s=oldest_s,
     )
 
 

@@ -1,4 +1,4 @@
-"""What is newest in an account's ledger, and how old what waits is: all that a board shows, in three round trips.
+"""What is newest in an account's ledger: all that a board shows of it, in three round trips.
 
 The ledger's other readers ask for one thing at a time; a board of twenty accounts asks for all of it every two seconds.
 """
@@ -6,7 +6,7 @@ The ledger's other readers ask for one thing at a time; a board of twenty accoun
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from worker.jobs import JobKey, JobState, Lane
 from worker.ledger_fields import progress_of, record_of
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
     from worker.records import Progress, Record
     from worker.redis_store import RedisStore
-
-NEXT: Final = 20
-"""Jobs of each line that are asked for their age: batches take turns, so while fewer wait, the oldest is among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +34,11 @@ class Newest:
         batches: the newest batches by name, newest first.
         letters: the newest dead letters, newest first.
         letters_in_all: how many there are.
-        oldest_s: how long ago the oldest of the next jobs in line was queued first, in seconds; None if none waits.
     """
 
     batches: Mapping[str, NewBatch]
     letters: Sequence[Record]
     letters_in_all: int
-    oldest_s: float | None
 
 
 def read_newest(store: RedisStore, account: str, *, batches: int, letters: int, retention_ms: int) -> Newest:
@@ -55,27 +50,23 @@ def read_newest(store: RedisStore, account: str, *, batches: int, letters: int, 
     base = f"warrooms:{{{account}}}"
     lines = [f"{base}:line:{lane}" for lane in Lane]
     first = [("ZRANGE", f"{base}:batches", 0, batches - 1, "REV"), ("ZRANGE", f"{base}:failed", 0, letters - 1, "REV")]
-    names, dead, *heads, now = _all(store, [*first, *(("ZRANGE", line, 0, NEXT - 1) for line in lines), ("TIME",)])
+    names, dead, now = _all(store, [*first, ("TIME",)])
     now_ms = int(now[0]) * 1000 + int(now[1]) // 1000
-    waiting = [short for head in heads for short in head]
     in_all, *rest = _all(
         store,
         [
             ("ZCOUNT", f"{base}:failed", now_ms - retention_ms, "+inf"),
             *(("HGETALL", f"{base}:batch:{name}") for name in names),
             *(("HGETALL", f"{base}:job:{short}") for short in dead),
-            *(("HGET", f"{base}:job:{short}", "created") for short in waiting),
         ],
     )
     counted = dict(zip(names, rest, strict=False))
     keys = (JobKey.parse(f"{account}.{short}") for short in dead)
     records = [record_of(key, one) for key, one in zip(keys, rest[len(names) :], strict=False) if one]
-    created = [int(one) for one in rest[len(names) + len(dead) :] if one]
     return Newest(
         batches=_ranked(store, lines, {name: stored for name, stored in counted.items() if stored}),
         letters=[record for record in records if record.state is JobState.FAILED],
         letters_in_all=in_all,
-        oldest_s=max(0, now_ms - min(created)) / 1000 if created else None,
     )
 
 

@@ -89,8 +89,8 @@ def test_whoever_set_the_limits_is_named_beside_the_configured_ones() -> None:
 
 
 def test_a_batch_counts_over_all_accounts_and_takes_as_long_as_its_last() -> None:
-    mine = Newest(batches(night={"queued": 10, "opened": 5}), [], 0, None)
-    other = Newest(batches(night={"opened": 2, "failed": 3}, old={"opened": 1}), [], 0, None)
+    mine = Newest(batches(night={"queued": 10, "opened": 5}), [], 0)
+    other = Newest(batches(night={"opened": 2, "failed": 3}, old={"opened": 1}), [], 0)
     board = Board.of(
         [a_glance("a", newest=mine, standing=Standing(0, 10, 0, 1.0)), a_glance("b", newest=other, crew=NOBODY)], 50
     )
@@ -101,7 +101,7 @@ def test_a_batch_counts_over_all_accounts_and_takes_as_long_as_its_last() -> Non
 
 
 def test_a_batch_whose_account_has_no_worker_promises_no_time() -> None:
-    mine = Newest(batches(night={"queued": 10}), [], 0, None)
+    mine = Newest(batches(night={"queued": 10}), [], 0)
     (row,) = Board.of([a_glance(newest=mine, standing=Standing(0, 10, 0, 1.0), crew=NOBODY)], 50).batches
     assert (row.left, row.view.done_by) == ("nobody knows", None)
 
@@ -113,12 +113,12 @@ def test_batches_that_go_on_come_first_then_the_newest_and_no_more_than_asked_fo
         "old-done": a_batch(NOW_S - 500, opened=1),
         "empty": a_batch(NOW_S - 2),
     }
-    board = Board.of([a_glance(newest=Newest(made, [], 0, None))], 3)
+    board = Board.of([a_glance(newest=Newest(made, [], 0))], 3)
     assert [row.view.name for row in board.batches] == ["old-running", "new-done", "empty"]
 
 
 def test_the_codes_of_the_dead_letters_stand_once_each() -> None:
-    newest = Newest({}, letters("Timeout", "NoLicense", "Timeout", ""), 10_000, None)
+    newest = Newest({}, letters("Timeout", "NoLicense", "Timeout", ""), 10_000)
     (one,) = Board.of([a_glance(newest=newest)], 50).accounts
     assert (one.codes, one.letters_in_all) == (["Timeout", "NoLicense", "none"], 10_000)
 
@@ -128,8 +128,10 @@ def test_who_may_see_no_account_is_told_so() -> None:
 
 
 def test_json_has_all_of_it_and_no_number_that_json_does_not_know() -> None:
-    newest = Newest(batches(night={"queued": 3}), letters("Timeout"), 1, 61.5)
-    text = json.dumps(board_json(Board.of([a_glance(standing=WAITS, newest=newest)], 50)), allow_nan=False)
+    newest = Newest(batches(night={"queued": 3}), letters("Timeout"), 1)
+    text = json.dumps(
+        board_json(Board.of([a_glance(standing=WAITS, newest=newest, oldest_s=61.5)], 50)), allow_nan=False
+    )
     said = json.loads(text)
     (one,) = said["accounts"]
     assert (one["state"], one["waiting"]["bulk"], one["oldest_s"]) == ("draining", 12_000, 61.5)

@@ -73,13 +73,13 @@ def tree(board: Board, *, operates: bool = True) -> Tree:
 
 def evil_board() -> Board:
     record = dead(EVIL, message=EVIL * 20, hint=EVIL, batches=("night", EVIL))
-    newest = Newest({"night": a_batch(failed=1), EVIL: a_batch(queued=2)}, [record], 1, 3.0)
+    newest = Newest({"night": a_batch(failed=1), EVIL: a_batch(queued=2)}, [record], 1)
     trouble = replace(UNAUTHORIZED, message=EVIL, hint=EVIL)
     return Board.of([a_glance(newest=newest, halt=Halt("default", trouble, 1.0), crew=Crew({EVIL: 20.0}))], 50)
 
 
 def many_accounts(count: int) -> Board:
-    newest = Newest({"night": a_batch(queued=5, failed=2)}, letters("Timeout", "NoLicense"), 10_000, 3.0)
+    newest = Newest({"night": a_batch(queued=5, failed=2)}, letters("Timeout", "NoLicense"), 10_000)
     return Board.of([a_glance(f"team-{at}", newest=newest, standing=Standing(1, 5, 0, 1.0)) for at in range(count)], 50)
 
 
@@ -92,7 +92,7 @@ def test_what_others_wrote_is_text_and_never_markup() -> None:
 
 
 def test_a_reason_of_any_length_makes_no_long_page() -> None:
-    newest = Newest({}, [dead(message="x" * 100_000)], 1, None)
+    newest = Newest({}, [dead(message="x" * 100_000)], 1)
     assert len(render("board.html", board=Board.of([a_glance(newest=newest)], 50), operates=True)) < 10_000
 
 
