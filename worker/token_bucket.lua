@@ -29,7 +29,7 @@
 --   penalty  pause in us the server asked for, 0 if it did not say; the longest pause in us; the receipt of the call's slot
 --   report   how a call ended: well | answered | unwell | denied | refused; us since it went out; code, message, hint,
 --            request id
---   resume   nothing: a person says that the account may be called
+--   resume   '1' if a person's pause ends, too: a person says that the account may be called
 --   peek     nothing
 --   set      rates, limits, suspects, how long in us ('' for good), by whom: a person sets the rates
 --   unset    nothing: back to those in ARGV
@@ -547,8 +547,8 @@ local function report(how, age, ...)
   return { shown_level(), level >= DOWN and pause_left() or 0, others, changed }
 end
 
-local function resume()
-  local was, was_held = level >= DOWN and 1 or 0, held_until > now and 1 or 0
+local function resume(ends_hold)
+  local was, was_held = level >= DOWN and 1 or 0, ends_hold and held_until > now and 1 or 0
   if was == 1 then
     close(false)
   end
@@ -609,7 +609,7 @@ elseif command == 'report' then
   return report(ARGV[after + 1], tonumber(ARGV[after + 2]), ARGV[after + 3], ARGV[after + 4], ARGV[after + 5],
     ARGV[after + 6])
 elseif command == 'resume' then
-  return resume()
+  return resume(ARGV[after + 1] == '1')
 elseif command == 'peek' then
   return peek()
 elseif command == 'set' then

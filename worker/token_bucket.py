@@ -141,9 +141,9 @@ class TokenBucket:
         level, pause, common, changed = self._call("report", sign.value, round(age_s * SECOND_US), *why)
         return Health(Level(level), pause / SECOND_US, bool(common), bool(changed))
 
-    def resume(self) -> Resumed:
-        """A person says that the account may be called again; what that ended."""
-        halted, held = self._call("resume")
+    def resume(self, *, ends_hold: bool = True) -> Resumed:
+        """A person says that the account may be called again, also if another person paused it; what that ended."""
+        halted, held = self._call("resume", int(ends_hold))
         if held:
             self._tell()
         return Resumed(halted=bool(halted), held=bool(held))

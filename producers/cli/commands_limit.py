@@ -28,7 +28,8 @@ def limit() -> None:
 def resume_(*, account: Account = None, json: Json = False) -> int:
     """Call an account again that a person paused, or that is suspended or down, without waiting for the next probe.
 
-    Without --account, every such account. A pause that the API asked for with a 429 stays.
+    Without --account, every account that is suspended or down; a person's pause ends only if its account is named, or
+    is the only one. A pause that the API asked for with a 429 stays.
     """
     from producers.cli.limits import resume  # noqa: PLC0415
 

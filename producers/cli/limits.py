@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from producers import console
@@ -9,6 +10,7 @@ from producers.cli.desks import open_desks
 from producers.cli.exits import Exit
 from producers.crew import Crew
 from producers.desk import halt_of
+from producers.pausing import paused
 
 if TYPE_CHECKING:
     from producers.desk import Desk
@@ -19,11 +21,14 @@ if TYPE_CHECKING:
 def resume(account: str | None, *, json: bool) -> Exit:
     """Lets the accounts be called again that are suspended, down or paused by a person.
 
+    A person's pause is ended only if its account is named, or the only one: it was meant, and maybe by somebody else.
+
     Raises:
         BadInput: no such account.
         QueueUnavailable: Redis does not answer.
     """
-    done = [(desk, halt_of(desk), desk.bucket.resume()) for desk in open_desks(account)]
+    desks = open_desks(account)
+    done = [(desk, halt_of(desk), desk.bucket.resume(ends_hold=len(desks) == 1)) for desk in desks]
     if json:
         listed = [
             {
@@ -42,15 +47,19 @@ def resume(account: str | None, *, json: bool) -> Exit:
 
 def _lines(desk: Desk, halt: Halt | None, *, resumed: Resumed) -> list[str]:
     name = f"account {desk.account.name}"
-    pause_s = desk.bucket.peek().lines.pause_s
-    paused = f"; it is paused for {console.duration(pause_s)}: the API said 429, that stays" if pause_s > 0 else ""
+    level = desk.bucket.peek()
+    why = paused(desk.account.name, level, time.time())
+    if level.lines.held:
+        was = f"; {what_it_was(halt)}" if resumed.halted else ""
+        return [f"{name} stays {why}{was}"]
+    stays = f"; it is {why}, that stays" if why else ""
     if not resumed:
-        return [f"{name} is neither suspended nor down nor paused by a person{paused}; nothing was changed"]
+        return [f"{name} is neither suspended nor down nor paused by a person{stays}; nothing was changed"]
     waiting = desk.ledger.progress().waiting
     ended = [what_it_was(halt)] if resumed.halted else []
     ended += ["it was paused by a person"] if resumed.held else []
     again = what_next(halt, waiting) if resumed.halted else [goes_on(waiting)]
-    lines = [f"{name} is called again{paused}; {'; '.join(ended)}", *again]
+    lines = [f"{name} is called again{stays}; {'; '.join(ended)}", *again]
     crew = Crew(desk.ledger.workers())
     return lines if crew.alive else [*lines, f"workers: {crew.text(waiting)}"]
 

@@ -17,6 +17,8 @@ from worker.rate_limit import plan_of
 from worker.token_bucket import TokenBucket
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.commands import Run
     from worker.ledger import Ledger
     from worker.redis_store import RedisStore
@@ -280,3 +282,22 @@ def test_who_waits_for_a_job_is_told_when_a_person_pauses_the_account(run: Run, 
     waited = run("open", ID, "--timeout", "1.2")
     assert waited.stderr.count("account default is paused by ann") == 1
     assert "waits until its account is called again" in waited.stderr
+
+
+def test_of_several_accounts_a_resume_ends_the_pause_of_the_one_that_is_named(
+    run: Run, store: RedisStore, env: dict[str, str], tmp_path: Path
+) -> None:
+    accounts = tmp_path / "accounts.toml"
+    accounts.write_text('[accounts.eu]\napp_key_env = "K"\n[accounts.us]\napp_key_env = "K"\n')
+    several = env | {"WARROOMS_ACCOUNTS_FILE": str(accounts), "K": "k"}
+    eu = TokenBucket(store, "eu", plan_of("50/second;1000/minute"))
+    eu.hold("ann")
+    suspend(eu)
+    said = run("limit", "resume", env=several).stdout
+    assert "account eu stays paused by ann since " in said
+    assert "go on with: warrooms limit resume --account eu; it was suspended: Unauthorized" in said
+    assert "account us is neither suspended nor down nor paused by a person; nothing was changed" in said
+    assert (eu.peek().lines.held, eu.trouble()) == (True, None)
+    done = run("limit", "resume", "--account", "eu", env=several)
+    assert done.stdout.startswith("account eu is called again; it was paused by a person\n")
+    assert not eu.peek().lines.held
