@@ -53,5 +53,5 @@ worker_cancel_long_running_tasks_on_connection_loss = False  # a thread cannot b
 worker_eta_task_limit = 200  # we send no ETA; this bounds what a foreign client may do
 worker_hijack_root_logger = False  # worker/logs.py sets the logs up
 worker_redirect_stdouts = False
-worker_send_task_events = True  # Flower
+worker_send_task_events = True  # Flower; unless WARROOMS_TASK_EVENTS says otherwise (worker/tasks.py)
 task_send_sent_event = False  # it would double the cost of publishing

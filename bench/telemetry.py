@@ -2,12 +2,12 @@
 
     python -m bench.telemetry [--jobs 1000] [--rounds 8] [--scrapes 40]
 
-Three lines. The first: a worker's CPU per job at 200 jobs a second, in turns without anything (metrics and traces off,
-logs at WARNING), with metrics (scraped every second) and the line per outcome, and with traces besides, sent to a
-collector that takes them; of each the median of the rounds. Other processes on the machine make it uncertain by more
-than what is measured: run it on one that does nothing else. The second: a million jobs of 100 accounts told to a
-worker's meters. The third: a real web process with 100 accounts; their ledgers' keys are filled by hand (10,000 jobs in
-line are real, the million that is done stands in the counters only).
+Three lines. The first: a worker's CPU per job at 200 jobs a second, in turns without anything (Celery's events, metrics
+and traces off, logs at WARNING), with the events for Flower, with metrics (scraped every second) and the line per
+outcome besides, and with traces besides, sent to a collector that takes them; of each the median of the rounds. Other
+processes on the machine make it uncertain by more than what is measured: run it on one that does nothing else. The
+second: a million jobs of 100 accounts told to a worker's meters. The third: a real web process with 100 accounts; their
+ledgers' keys are filled by hand (10,000 jobs in line are real, the million that is done stands in the counters only).
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ RATES = "12000/minute"
 ACCOUNTS = 100
 MILLION = 1_000_000
 OFF = {"WARROOMS_METRICS_ADDRESS": "off", "WARROOMS_OTEL": "off"}
+NOTHING = {**OFF, "WARROOMS_TASK_EVENTS": "no"}
 ON = {"WARROOMS_METRICS_ADDRESS": "127.0.0.1:0", "WARROOMS_OTEL": "off"}
 
 
@@ -118,15 +119,17 @@ def cpu_ms_per_job(count: int, env: dict[str, str], level: str, otlp: str = "") 
 
 
 def cost(count: int, rounds: int) -> dict[str, Any]:
-    found: dict[str, list[float]] = {"off": [], "metrics_and_logs": [], "and_traces": []}
+    found: dict[str, list[float]] = {"off": [], "events": [], "metrics_and_logs": [], "and_traces": []}
     with collector() as otlp:
         for _ in range(rounds):
-            found["off"].append(cpu_ms_per_job(count, OFF, "WARNING"))
+            found["off"].append(cpu_ms_per_job(count, NOTHING, "WARNING"))
+            found["events"].append(cpu_ms_per_job(count, OFF, "WARNING"))
             found["metrics_and_logs"].append(cpu_ms_per_job(count, ON, "INFO"))
             found["and_traces"].append(cpu_ms_per_job(count, ON, "INFO", otlp))
     each = {name: round(median(times), 3) for name, times in found.items()}
     return {
         **{f"{name}_ms": ms for name, ms in each.items()},
+        "events_share": round(each["events"] / each["off"] - 1, 3),
         "metrics_and_logs_share": round(each["metrics_and_logs"] / each["off"] - 1, 3),
         "all_share": round(each["and_traces"] / each["off"] - 1, 3),
         "rounds": {name: [round(ms, 2) for ms in times] for name, times in found.items()},

@@ -15,6 +15,7 @@ Those of the web process are in producers/http/settings.py.
 | WARROOMS_RETENTION_DAYS | 7 | how long finished jobs are remembered (and found again by a second enqueue) |
 | WARROOMS_LOG_FORMAT | auto | console, json, or auto: console on a terminal |
 | WARROOMS_METRICS_ADDRESS | 127.0.0.1:9464 | where a worker serves /metrics, or `off`; if taken, one of the next 20 |
+| WARROOMS_TASK_EVENTS | yes | whether workers tell Flower of each task |
 | WARROOMS_OTEL | auto | traces: on, off, or auto: if OTEL_EXPORTER_OTLP_ENDPOINT (or ..._TRACES_ENDPOINT) is set |
 
 An accounts file has one table per account, `[accounts.NAME]`, each with `app_key_file` or `app_key_env`, and optionally
@@ -194,6 +195,7 @@ class Settings(BaseSettings):
     metrics_address: Annotated[Address | None, NoDecode, BeforeValidator(_address)] = Field(
         Address("127.0.0.1", 9464), validation_alias="WARROOMS_METRICS_ADDRESS"
     )
+    task_events: bool = Field(default=True, validation_alias="WARROOMS_TASK_EVENTS")
     otel: Switch = Field(Switch.AUTO, validation_alias="WARROOMS_OTEL")
     otlp_endpoint: str = Field(
         "",

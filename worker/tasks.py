@@ -144,6 +144,7 @@ def app_for_celery() -> Celery:
         RedisStore(settings.redis_url).close()  # Celery would say what is wrong with the address in a traceback
         declare_queues(settings.accounts())
         app.conf.worker_concurrency = settings.concurrency
+        app.conf.worker_send_task_events = settings.task_events
         _prepare_flower(settings)
     except SettingsError as error:
         _end(str(error), EXIT_SETTINGS)
