@@ -19,7 +19,8 @@ import httpx
 import pytest
 import redis
 
-from sandbox.stack import until
+from sandbox.processes import spawn
+from sandbox.stack import ROOT, until
 from worker.jobs import JobState
 
 from .house import CREATE, House
@@ -296,6 +297,73 @@ def test_what_asks_the_api_itself_does_not_print_what_it_says_back(
     kept = [_value(house.stack.redis, name) for name in house.stack.redis.scan_iter()]
     for secret in ("secret-push-key", "secret-setting"):
         assert not any(secret in text for text in (shown, *kept))
+
+
+TOKEN: Final = "t0ken/of+ops-that.nobody_may~see=="
+SECRET: Final = "s3cret of the webhook, nobody's"
+OTHERS: Final = (TOKEN, SECRET, PASSWORD, "secret-push-key", "secret-setting")
+
+
+@pytest.fixture(scope="module")
+def web(told: tuple[House, Wiretap], tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Client, Path]]:
+    """The web process beside the worker, with its log."""
+    log = tmp_path_factory.mktemp("web") / "web.log"
+    ours = {"WARROOMS_API_TOKENS": f"ops[enqueue+read+operate]:{TOKEN}", "WARROOMS_WEBHOOK_SECRET": SECRET}
+    command = [str(Path(sys.executable).parent / "warrooms"), "web", "--port", "0"]
+    process = spawn("web", command, log, told[0].stack.env | ours | {"WARROOMS_LOG_FORMAT": "json"}, ROOT)
+    try:
+        until(lambda: "startup complete" in log.read_text(), "the web process", process)
+        url = log.read_text().split('"url": "')[1].split('"')[0]
+        with httpx.Client(base_url=url, trust_env=False, timeout=30) as client:
+            yield client, log
+    finally:
+        process.stop()
+
+
+def test_no_secret_is_in_what_the_web_process_answers_shows_prints_or_keeps(
+    told: tuple[House, Wiretap], web: tuple[httpx.Client, Path], flower: Watched
+) -> None:
+    house, wiretap = told
+    client, log = web
+    known = {"Authorization": f"Bearer {TOKEN}"}
+    urgent, event = house.job(), {"event_id": "e1", "event_type": "i_assign", "incident": {}}
+    wrong = {"incident_id": urgent.incident_id, "integration_id": 1, "member_ids": [KEY]}
+    event["incident"] = {"incident_id": house.job().incident_id}
+    answers = [
+        client.post("/v1/war-rooms", json={"incident_id": urgent.incident_id}, headers=known),
+        client.post("/v1/war-rooms", json=wrong, headers=known),
+        client.post("/webhooks/flashduty", json=event, headers={"X-Warrooms-Secret": SECRET}),
+        client.post("/login", data={"token": f"{TOKEN}x"}, headers={"Sec-Fetch-Site": "same-origin"}),
+        client.post("/login", data={"token": TOKEN}, headers={"Sec-Fetch-Site": "same-origin"}),
+        client.get("/"),
+        client.get("/board"),
+        *(client.get(path, headers=known) for path in ("/metrics", "/v1/failed", "/v1/limits", "/docs", "/nothing")),
+    ]
+    assert [answer.status_code for answer in answers] == [202, 422, 200, 401, 303, 200, 200, 200, 200, 200, 200, 404]
+    assert "warrooms_queue_length" in answers[7].text
+    session = client.cookies["warrooms_session"]
+    said = [f"{answer.text}\n{html.unescape(answer.text)}\n{answer.headers}" for answer in answers]
+    said = [text.replace(session, "") for text in said]
+    kept = [f"{name} {_value(house.stack.redis, name)}" for name in house.stack.redis.scan_iter()]
+    everything = {
+        "the answers": "\n".join(said[:1] + said[2:]),  # what a client says in a wrong field comes back to it
+        "the web's log": log.read_text(),
+        "the worker's log": house.log(),
+        "Flower's log": flower.log(),
+        "Redis' values": "\n".join(kept),
+        "Redis traffic": "\n".join(wiretap.lines),
+    }
+    assert "warrooms:session:" in everything["Redis' values"]
+    for where, text in everything.items():
+        _assert_no_key(text, where)
+        for secret in (*OTHERS, session):
+            for form in (
+                secret,
+                quote(secret, safe=""),
+                html.escape(secret),
+                base64.b64encode(secret.encode()).decode(),
+            ):
+                assert form not in text, where
 
 
 def test_the_key_is_in_no_process_list(told: tuple[House, Wiretap]) -> None:

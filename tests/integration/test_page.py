@@ -445,10 +445,9 @@ def test_without_redis_the_page_says_so_and_comes_back(settings: Settings, tmp_p
 def test_a_board_that_could_not_be_read_is_not_asked_for_again_at_once() -> None:
     class Desk:
         asked = 0
-        bucket = None
 
         @property
-        def ledger(self) -> object:
+        def bucket(self) -> object:
             Desk.asked += 1
             raise QueueUnavailable("cannot reach Redis")
 
