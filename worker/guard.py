@@ -33,6 +33,8 @@ HEADERS: Final = frozenset({"lang", "task", "id", "root_id", "parent_id", "eta",
 
 TIMES: Final = frozenset({"eta", "expires"})
 
+BEGINNINGS: Final = frozenset({"task-received", "task-started"})
+
 LONGEST_ID: Final = 200
 
 
@@ -62,9 +64,14 @@ class Checked(Request):  # type: ignore[misc]
         super().__init__(message, body=([], kwargs, {}), headers=texts | people_read, decoded=True, **options)
 
     def send_event(self, type: str, **fields: Any) -> None:  # noqa: A002, ANN401 - Celery's own
-        """Tells Flower; a defect's traceback is in this worker's log, and nobody else's is worth reading."""
-        fields.pop("traceback", None)
-        super().send_event(type, **fields)
+        """Tells Flower; a defect's traceback is in this worker's log, and nobody else's is worth reading.
+
+        That it came and began is told by the task (tasks.py): only then it is known which job it is about.
+        """
+        events = self._eventer
+        if type not in BEGINNINGS and events is not None and events.enabled:
+            fields.pop("traceback", None)
+            events.send(type, uuid=self.id, **fields)
 
 
 def _times(headers: Mapping[str, Any]) -> dict[str, str]:

@@ -26,13 +26,13 @@ from worker.refusals import LONGEST, Refusal, Refusals
 from worker.renewal import Renewal
 from worker.settings import Settings
 from worker.steering import Steering
+from worker.task_events import TaskEvents
 from worker.verdict import Failed, tell
 
 if TYPE_CHECKING:
     from celery import Celery
 
     from worker.bootstrap import Runtime
-    from worker.jobs import WarRoomJob
 
 EXIT_SETTINGS: Final = 2
 EXIT_UNREACHABLE: Final = 3
@@ -53,7 +53,15 @@ def runtime() -> Runtime:
     return _runtime
 
 
-@app.task(name=TASK, bind=True, ignore_result=True, acks_late=True, throws=(Failed,), Request=guard.Checked)  # type: ignore[untyped-decorator]
+@app.task(  # type: ignore[untyped-decorator]
+    name=TASK,
+    bind=True,
+    ignore_result=True,
+    acks_late=True,
+    throws=(Failed,),
+    Request=guard.Checked,
+    send_events=False,  # Celery's own: guard and _began tell Flower, what the task is really about
+)
 def open_war_room(self: Any, **fields: Any) -> str:  # noqa: ANN401
     """Opens the room of one job; docs/celery.md has the message's fields."""
     queue = (self.request.delivery_info or {}).get("routing_key", "")
@@ -62,8 +70,11 @@ def open_war_room(self: Any, **fields: Any) -> str:  # noqa: ANN401
     began = time.monotonic()
     try:
         job = job_of(fields, Usual({name: desk.usual for name, desk in here.desks.items()}))
-        report = here.desks[job.account].open_war_room(job, asked, lambda taken: _show(self.request.id, job, taken))
+        report = here.desks[job.account].open_war_room(job, asked, lambda taken: _began(self.request, shown(taken)))
+        if report.job is None:
+            _began(self.request, shown(job))
     except InvalidJob as error:
+        _began(self.request, preview(fields))
         _refuse(queue, str(error), self.request.id, preview(fields))
         raise Failed(f"refused: {error}") from None  # `throws` spares the log its traceback
     except (QueueUnavailable, FlashdutyError, NoMoreSlots) as error:
@@ -88,12 +99,12 @@ def _refuse(queue: str, reason: str, task_id: str, shown: str = "") -> None:
         log.warning("could not keep what was refused", error=str(error))
 
 
-def _show(task_id: str, named: WarRoomJob, taken: WarRoomJob) -> None:
-    """Tells Flower which job this is about, if the message named another one: behind what Celery has said of it."""
+def _began(request: Any, text: str) -> None:  # noqa: ANN401
+    """Tells Flower that a task came and began, and which job it is about: often not the one that its message names."""
     events = getattr(_consumer, "event_dispatcher", None)
-    if events is not None and shown(taken) != shown(named):
-        events.send("task-received", uuid=task_id, name=TASK, args="()", kwargs=shown(taken))
-        events.send("task-started", uuid=task_id)  # or Flower would count it among those that wait to be started
+    if events is not None:
+        events.send("task-received", uuid=request.id, name=TASK, args="()", kwargs=text, root_id=request.root_id)
+        events.send("task-started", uuid=request.id)
 
 
 def _once(call: Any) -> Any:  # noqa: ANN401
@@ -135,6 +146,7 @@ class Guard(bootsteps.StartStopStep):  # type: ignore[misc]
 transport.use(app)
 app.steps["consumer"].add(GateTick)
 app.steps["consumer"].add(Guard)
+app.steps["consumer"].add(TaskEvents)
 
 
 def app_for_celery() -> Celery:

@@ -1,4 +1,4 @@
-"""kombu's Redis transport with three mends, for worker processes: without two a worker ends when Redis fails over.
+"""kombu's Redis transport with four mends, for worker processes: without two a worker ends when Redis fails over.
 
 Celery ends a worker on any error that the transport does not call a connection error, which is right for defects. But
 Redis also answers what passes: READONLY and UNBLOCKED (failover), LOADING, OOM, MISCONF. And when a connection with
@@ -28,6 +28,16 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]
 
     Messages that it cannot acknowledge or return any more come back by the visibility timeout; claims are fenced.
     """
+
+    _sync: tuple[Any, Any] | None = None
+
+    def _create_client(self, asynchronous: bool = False) -> Any:  # noqa: ANN401, FBT001, FBT002 - kombu's own
+        """One client for a pool; kombu makes one for each message's bookkeeping, an eighth of a job's CPU."""
+        if asynchronous:
+            return super()._create_client(asynchronous=True)
+        if self._sync is None or self._sync[0] is not self.pool:
+            self._sync = self.pool, super()._create_client()
+        return self._sync[1]
 
     def _connparams(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
         if self.connection is None or self.connection.client is None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import logging
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import kombu
 import pytest
@@ -19,6 +20,7 @@ from worker import tasks, transport
 from worker.celery_app import app, declare_queues
 from worker.guard import Checked
 from worker.messages import TASK
+from worker.task_events import EVERY_S, TaskEvents
 from worker.tasks import GateTick
 from worker.verdict import Failed, Later
 
@@ -119,6 +121,30 @@ def test_what_is_said_of_a_task_goes_out_in_order() -> None:
             }
         )
     assert (state.tasks["u"].kwargs, state.tasks["u"].state) == ("B", "SUCCESS"), broke
+
+
+def test_events_of_tasks_wait_until_they_are_flushed() -> None:
+    broke = "every event goes out by itself: a tenth of a job's CPU"
+    sent: list[Any] = []
+    with kombu.Connection("memory://") as connection:
+        dispatcher = app.events.Dispatcher(connection, hostname="w@test", buffer_group=["task"])
+        dispatcher._publish = lambda event, *_, **__: sent.append(event)
+        asked: list[tuple[float, Any]] = []
+        consumer_ = SimpleNamespace(
+            hub=SimpleNamespace(call_repeatedly=lambda delay_s, call: asked.append((delay_s, call))),
+            event_dispatcher=dispatcher,
+        )
+        step = TaskEvents(consumer_)
+        step.start(consumer_)
+        for number in range(3):
+            dispatcher.send("task-started", uuid=str(number))
+        assert sent == [], broke
+        assert asked == [(EVERY_S, dispatcher.flush)]
+        dispatcher.flush()
+        assert [event["uuid"] for event in sent[0]] == ["0", "1", "2"], broke
+        dispatcher.send("task-succeeded", uuid="3")
+        step.shutdown(consumer_)
+        assert len(sent) == 2, "what is in the buffer when a worker ends is lost"
 
 
 def test_the_consumer_asks_its_own_hooks_what_to_do_with_what_is_no_task(worker: WorkController) -> None:

@@ -20,6 +20,7 @@ from worker.gate import GATE, Gate, GatedCycle
 from worker.jobs import Lane, WarRoomJob
 from worker.messages import TASK, arguments_of, nudge, queue_name
 from worker.slots import Lines
+from worker.transport import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -210,3 +211,17 @@ def test_messages_are_read_from_the_right_end_of_the_list(channel: kombu_redis.C
 
 def _queue(channel: kombu_redis.Channel, job: WarRoomJob) -> None:
     channel.client.lpush(queue_name(job.account, job.lane), nudge(job))
+
+
+def test_the_bookkeeping_of_all_messages_has_one_client_for_a_pool(store: RedisStore, valkey_url: str) -> None:
+    broke = "kombu makes a client for each acknowledgement: an eighth of a job's CPU"
+    assert store.client.dbsize() == 0
+    with Connection(valkey_url, transport=Transport) as connection:
+        channel = connection.channel()
+        with channel.conn_or_acquire() as first, channel.conn_or_acquire() as second:
+            assert first is second, broke
+        assert first.ping()
+        assert channel.client is not first, "what waits in BRPOP must not be what acknowledges"
+        channel._pool = None  # kombu does so when its connection is lost
+        with channel.conn_or_acquire() as third:
+            assert third is not first, "the client of a pool that is gone"
