@@ -101,7 +101,8 @@ class Paced:
         if why:
             raise SettingsError(f"{why}; here it is needed, because this asks the API itself")
         api = Flashduty(base_url=settings.base_url, app_key=account.app_key)
-        return cls(api, Slots(bucket, spread_s=settings.spread_s, sleep=nap), bucket, say=say, patient=patient)
+        slots = Slots(bucket, spread_s=settings.spread_s, sleep=nap, account=account.name)
+        return cls(api, slots, bucket, say=say, patient=patient)
 
     def ask(self, call: Callable[[], Reply[T]]) -> T:
         """The value of a call that changes nothing, made when it is its turn.

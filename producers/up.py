@@ -17,6 +17,7 @@ from honcho.environ import expand_processes, parse_procfile
 from honcho.printer import Printer
 
 from producers.alone import alone
+from producers.console import forget_stdout
 from producers.flower_password import password_env
 from producers.up_process import UpProcess
 from sandbox.processes import is_free
@@ -47,11 +48,15 @@ FLOWER_PASSWORD: Final = DATA / "flower-password"
 
 USUAL_PORT: Final = 6379
 
+WEB_PORT: Final = 8080
+"""Where `warrooms web` listens if its line does not say."""
+
 SHARED: Final = ("FLASHDUTY_INTEGRATION_ID", "WARROOMS_ACCOUNTS_FILE")
 """What a terminal that queues jobs must have too; no secret."""
 
 _FLOWER: Final = re.compile(r"\bcelery\b.*\sflower\b")
-_FLOWER_PORT: Final = re.compile(r"--port[= ](\d+)")
+_PORT: Final = re.compile(r"--port[= ](\d+)")
+_WEB: Final = re.compile(r"\bwarrooms\s+web\b")
 
 
 def run(procfile: Path = Path("Procfile")) -> int:
@@ -59,7 +64,7 @@ def run(procfile: Path = Path("Procfile")) -> int:
 
     Raises:
         SettingsError: a setting is wrong, an account has no app key, there is no Procfile here, or another `up` runs
-            in this folder.
+            in this folder, or the port of the HTTP API is taken.
     """
     for account in Settings.load().accounts().values():
         account.app_key()  # say it here, in one sentence, rather than in the middle of four programs' output
@@ -67,10 +72,12 @@ def run(procfile: Path = Path("Procfile")) -> int:
     signal.signal(signal.SIGTERM, _stop)  # honcho takes over once it runs; until then nothing may be left behind
     signal.signal(signal.SIGHUP, _hang_up)
     try:
-        with alone(LOCK) as lock, _redis(lock) as url:
-            kept = without_taken_flower(processes)
-            flowers = [command for command in kept.values() if _flower_port(command) is not None]
-            return _run({"REDIS_URL": url, **password_env(FLOWER_PASSWORD, flowers)}, kept)
+        with alone(LOCK) as lock:
+            _check_web(processes, procfile)
+            with _redis(lock) as url:
+                kept = without_taken_flower(processes)
+                flowers = [command for command in kept.values() if _flower_port(command) is not None]
+                return _run({"REDIS_URL": url, **password_env(FLOWER_PASSWORD, flowers)}, kept)
     except StackError as error:
         problem = str(error)
     raise SettingsError(problem)
@@ -88,11 +95,25 @@ def without_taken_flower(processes: Mapping[str, str]) -> Mapping[str, str]:
     return kept
 
 
+def _check_web(processes: Mapping[str, str], procfile: Path) -> None:
+    """Looks whether the HTTP API can listen, before anything starts: its end would be the end of the others.
+
+    Raises:
+        SettingsError: its port is taken.
+    """
+    for name, command in processes.items():
+        if _WEB.search(command):
+            named = _PORT.search(command)
+            port = int(named[1]) if named else WEB_PORT
+            if port and not is_free(port):
+                raise SettingsError(f"port {port} is taken; give {name} another --port in {procfile}, or free this one")
+
+
 def _flower_port(command: str) -> int | None:
     """The port of a Flower; None if the command is none."""
     if not _FLOWER.search(command):
         return None
-    named = _FLOWER_PORT.search(command)
+    named = _PORT.search(command)
     return int(named[1] if named else os.environ.get("FLOWER_PORT") or 5555)
 
 
@@ -117,6 +138,35 @@ def _wanted(processes: Mapping[str, str]) -> Mapping[str, str]:
     return {name: command for name, command in processes.items() if name != "web"}
 
 
+class _Output:
+    """Standard output; when nobody reads it any more, everything is stopped as by SIGTERM.
+
+    An error here would end honcho's loop, and `up` would wait for ever for processes that nobody stops.
+    """
+
+    def write(self, text: str) -> None:
+        """Writes, as long as somebody reads."""
+        with self._read():
+            sys.stdout.write(text)
+
+    def flush(self) -> None:
+        """Hands over what was written."""
+        with self._read():
+            sys.stdout.flush()
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal, for honcho's colours."""
+        return sys.stdout.isatty()
+
+    @contextlib.contextmanager
+    def _read(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            forget_stdout()
+            signal.raise_signal(signal.SIGTERM)
+
+
 class _Manager(honcho.manager.Manager):  # type: ignore[misc]
     """honcho's, but a signal while its processes are starting waits for them: honcho would stumble over it.
 
@@ -125,7 +175,7 @@ class _Manager(honcho.manager.Manager):  # type: ignore[misc]
     """
 
     def __init__(self, optional: Collection[str]) -> None:
-        super().__init__(Printer(sys.stdout))
+        super().__init__(Printer(_Output()))
         self._optional = optional
         self._process_ctor = UpProcess
 

@@ -8,6 +8,7 @@ them all it loads the app's modules, and that is when we look whether it may sta
 from __future__ import annotations
 
 import logging
+import os
 from typing import TYPE_CHECKING, Any, Final
 
 from celery import signals
@@ -17,6 +18,7 @@ from flower.urls import handlers
 from flower.views.broker import BrokerView
 from flower.views.monitor import Metrics
 from tornado import web
+from tornado.netutil import bind_sockets
 
 from worker.errors import SettingsError
 
@@ -73,6 +75,8 @@ def prepare(app: Celery, settings: Settings, end: Callable[[str], None]) -> None
     def look(**_: object) -> None:
         if problem := refusal(options.basic_auth, options.auth, is_open=settings.flower_open):
             end(problem)
+        if not options.unix_socket and (problem := taken(options.address, options.port)):
+            end(problem)
         if not (options.basic_auth or options.auth):
             log.warning("Flower is open to whoever reaches it: WARROOMS_FLOWER_OPEN says so")
         elif settings.flower_password_file:
@@ -107,6 +111,18 @@ def refusal(basic_auth: Iterable[str], auth: str, *, is_open: bool) -> str:
     if not all(user and secret and (user + secret).isascii() for user, _, secret in pairs):
         return MALFORMED
     return "" if pairs or auth or is_open else CLOSED
+
+
+def taken(address: str, port: int) -> str:
+    """Why nobody can listen there; empty if one can. Flower itself would say it in a traceback."""
+    try:
+        sockets = bind_sockets(port, address=address)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        return f"Flower cannot listen on {address} port {port}: {reason}; choose others with --address and --port"
+    for listener in sockets:
+        listener.close()
+    return ""
 
 
 def readable(task: Any) -> Any:  # noqa: ANN401 - Flower's copy of Celery's task

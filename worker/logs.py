@@ -108,8 +108,17 @@ def _as_json(facts: object, **_: object) -> str:
     return _ENCODER.encode(facts)
 
 
+def _without_colours(_logger: object, _name: str, facts: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Uvicorn says some things twice, the second time with escapes for a terminal."""
+    facts.pop("color_message", None)
+    return facts
+
+
 def _formatter(*, as_json: bool) -> logging.Formatter:
-    steps: list[structlog.typing.Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
+    steps: list[structlog.typing.Processor] = [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        _without_colours,
+    ]
     if as_json:
         steps += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(_as_json)]
     else:

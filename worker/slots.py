@@ -212,7 +212,7 @@ class Slots:
         if health.pause_s or health.changed:
             self._learn(Lines(health.pause_s, health.pause_s, health.pause_s))
         if health.changed:
-            _say(health, error)
+            _say(self._account, health, error)
         return health
 
     def _woke_by(self, send_by: float, reserved: Reserved) -> bool:
@@ -237,11 +237,13 @@ class Slots:
             raise NoMoreSlots("this worker is stopping")
 
 
-def _say(health: Health, error: FlashdutyError | None) -> None:
+def _say(account: str, health: Health, error: FlashdutyError | None) -> None:
     if error is None or health.level < Level.DOWN:
-        log.warning("the account is called again: a probe succeeded")
+        log.warning("account %s is called again: a probe succeeded", account)
     elif health.level is Level.SUSPENDED:
         to_do = f"; {error.hint}" if error.hint else ""
-        log.error("the account is suspended, its jobs wait, a probe goes out every minute: %s%s", error, to_do)
+        waits = "its jobs wait, a probe goes out every minute"
+        log.error("account %s is suspended, %s: %s%s", account, waits, error, to_do)
     else:
-        log.error("the API is down, jobs wait and spend no attempts, probes go on: %s", error)
+        waits = "its jobs wait and spend no attempts, probes go on"
+        log.error("account %s finds the API down, %s: %s", account, waits, error)

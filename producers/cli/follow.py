@@ -117,6 +117,9 @@ def take_sample(desks: Sequence[Desk], batch: str | None) -> Sample:
         )
     levels = [(desk.account.name, forecast.level) for desk, forecast in zip(busy, forecasts, strict=True)]
     longest = max(levels, key=lambda named: named[1].lines.pause_s, default=None)
+    halts = tuple(halts_of(busy))
+    # Until its probe an account that is down or suspended is paused, too, but by no 429.
+    probed = longest is not None and not longest[1].lines.held and longest[0] in {halt.account for halt in halts}
     idle = [desk for desk in desks if desk.account.name in mine]
     plans = [forecast.plan for forecast in forecasts] or [desk.account.plan for desk in idle]
     return Sample(
@@ -133,10 +136,10 @@ def take_sample(desks: Sequence[Desk], batch: str | None) -> Sample:
         allowed_per_s=sum(plan.allowed_per_s for plan in plans) or 1.0,
         ends_in_s=ends_in_s,
         pause_s=longest[1].lines.pause_s if longest else 0.0,
-        paused=paused(*longest, time.time()) if longest else "",
+        paused=paused(*longest, time.time()) if longest and not probed else "",
         passing=any(forecast.later is not None for forecast in forecasts),
         held=longest is not None and pause_s(longest[1]) is None,
-        halts=tuple(halts_of(busy)),
+        halts=halts,
         alive=min((Crew(desk.ledger.workers()).alive for desk in busy), default=None),
     )
 

@@ -12,6 +12,7 @@ from producers.bad_input import BadInput
 from producers.cli.desks import open_desks
 from producers.cli.exits import Exit
 from producers.cli.limit_text import account_json, account_lines, drained, history_lines, rates
+from producers.look import look
 from producers.outlook import outlook
 from producers.span import length_s
 from worker.errors import SettingsError
@@ -36,7 +37,7 @@ def show(account: str | None, *, history: bool, json: bool) -> Exit:
         _answer_json(desks, history=history)
         return Exit.DONE
     for desk in desks:
-        console.answer(*account_lines(desk.account.name, desk.account.plan, outlook(desk), time.time()))
+        console.answer(*_lines(desk))
         if history:
             console.answer(*history_lines(desk.bucket.history(), desk.account.plan))
     return Exit.DONE
@@ -119,15 +120,20 @@ def _told(desk: Desk, *, json: bool) -> Exit:
     if json:
         _answer_json([desk], history=False)
     else:
-        console.answer(*account_lines(desk.account.name, desk.account.plan, outlook(desk), time.time()))
+        console.answer(*_lines(desk))
     return Exit.DONE
 
 
+def _lines(desk: Desk) -> list[str]:
+    seen = look(desk)
+    return account_lines(desk.account.name, desk.account.plan, seen.forecast, time.time(), seen.halt)
+
+
 def _answer_json(desks: Sequence[Desk], *, history: bool) -> None:
-    told = [
-        account_json(desk.account.name, desk.account.plan, outlook(desk), desk.bucket.history() if history else None)
-        for desk in desks
-    ]
+    told = []
+    for desk in desks:
+        seen, kept = look(desk), desk.bucket.history() if history else None
+        told.append(account_json(desk.account.name, desk.account.plan, seen.forecast, kept, seen.halt))
     console.answer_json({"accounts": told})
 
 

@@ -10,6 +10,7 @@ from producers.watching import per_minute
 
 if TYPE_CHECKING:
     from producers.forecast import Forecast
+    from producers.halts import Halt
     from worker.history import History, Most
     from worker.orders import Order
     from worker.rate_limit import Plan
@@ -33,12 +34,15 @@ def drained(forecast: Forecast, plan: Plan | None = None) -> str:
     return f"{waiting}: nobody knows how long" if takes_s is None else f"{waiting} take {about(takes_s)}"
 
 
-def account_lines(name: str, configured: Plan, forecast: Forecast, now_s: float) -> list[str]:
-    """An account's limits for people."""
+def account_lines(name: str, configured: Plan, forecast: Forecast, now_s: float, halt: Halt | None = None) -> list[str]:
+    """An account's limits for people; `halt` says why it is not called, if it is down or suspended."""
     level = forecast.level
     lines = [f"account {name}", f"  limit    {rates(level.plan)}{_whose(level.orders.set, configured, now_s)}"]
-    state = paused(name, level, now_s)
-    lines.append(f"  bucket   {state or ready(min(level.tokens, default=0.0), level.next_slot_s)}")
+    if halt is not None:
+        lines.append(f"  trouble  {halt.short()}; why, and what to do: warrooms status")
+    if halt is None or level.lines.held:
+        state = paused(name, level, now_s)
+        lines.append(f"  bucket   {state or ready(min(level.tokens, default=0.0), level.next_slot_s)}")
     return [*lines, f"  waiting  {drained(forecast)}"]
 
 
@@ -78,7 +82,9 @@ def _most(most: Most, configured: Plan, window_s: int) -> str:
     return f"{number(most.calls)}{of}, until {local(most.at):%Y-%m-%d %H:%M:%S}"
 
 
-def account_json(name: str, configured: Plan, forecast: Forecast, kept: History | None) -> dict[str, object]:
+def account_json(
+    name: str, configured: Plan, forecast: Forecast, kept: History | None, halt: Halt | None = None
+) -> dict[str, object]:
     """An account's limits for machines."""
     level = forecast.level
     empty_in_s = forecast.empty_in_s()
@@ -90,6 +96,7 @@ def account_json(name: str, configured: Plan, forecast: Forecast, kept: History 
         "sustained_per_minute": round(level.plan.rate_per_s * 60, 1),
         "set": order_json(level.orders.set),
         "paused": order_json(level.orders.hold),
+        "trouble": None if halt is None else halt.as_json(),
         "pause_s": pause_s(level),
         "tokens": [max(0.0, tokens) for tokens in level.tokens],
         "next_slot_s": next_slot_s(level),

@@ -89,7 +89,7 @@ def _screen(desks: Sequence[Desk], every_s: float) -> None:
 
 
 class Fitted:
-    """The board cut to the height of the screen; the last line says how much is cut, or what is wrong.
+    """The board cut to the height of the screen; the last line says how much is cut, the first what is wrong.
 
     Args:
         board: what was seen last.
@@ -104,10 +104,22 @@ class Fitted:
         """The lines."""
         lines = out.render_lines(view(self._board, options.max_width), options.update(height=None), pad=False)
         height = max(2, options.max_height)
-        rest = len(lines) - (height - 1)
-        for line in lines[: height - 1]:
+        trouble = self._wrapped_trouble(out, options, most=height - 2)
+        kept = height - 1 - len(trouble)
+        rest = len(lines) - kept
+        for line in [*trouble, *lines[:kept]]:
             yield Segments([*line, Segment.line()])
-        cut = f"{rest} lines more: warrooms top --account NAME, or a taller window" if rest > 0 else "Ctrl-C ends"
-        foot = Text(console.clean(self._trouble or cut), style="bold red" if self._trouble else "dim")
+        foot = Text(self._cut(rest) if rest > 0 else "Ctrl-C ends", style="dim")
         foot.truncate(options.max_width, overflow="ellipsis")
         yield foot
+
+    def _wrapped_trouble(self, out: Console, options: ConsoleOptions, most: int) -> list[list[Segment]]:
+        """What is wrong, above all that is no longer true; whole, as far as there is room."""
+        if not self._trouble:
+            return []
+        text = Text(console.clean(self._trouble), style="bold red", overflow="fold")
+        return out.render_lines(text, options.update(height=None), pad=False)[: max(1, most)]
+
+    def _cut(self, rest: int) -> str:
+        one = "warrooms top --account NAME, or " if len(self._board.accounts) > 1 else ""
+        return f"{console.many(rest, 'more line')}: {one}a taller window"

@@ -100,6 +100,15 @@ def test_it_refuses_to_start_without_a_password_in_one_sentence(
     assert SECRET not in done.stdout + done.stderr
 
 
+def test_where_it_cannot_listen_it_says_so_in_one_sentence() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        done = _refused({"WARROOMS_FLOWER_OPEN": "yes"}, f"--port={port}")
+    where = f"127.0.0.1 port {port}: Address already in use"
+    assert done.stderr == f"warrooms: Flower cannot listen on {where}; choose others with --address and --port\n"
+    assert done.returncode == 2
+
+
 def test_only_whoever_knows_the_password_sees_anything_metrics_included(flower: Watched) -> None:
     paths = ["/", "/workers", "/tasks", "/broker", "/metrics", "/api/workers", "/api/tasks", "/api/queues/length"]
     assert {path: flower.anybody.get(path).status_code for path in paths} == dict.fromkeys(paths, 401)

@@ -21,7 +21,7 @@ from .house import CREATE
 from .marked import Program
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from .house import House
@@ -31,15 +31,29 @@ CODE: Final = "import sys; from producers.up import run; sys.exit(run())"
 WORKER: Final = "worker: celery -A worker worker --loglevel INFO --without-mingle --without-gossip\n"
 
 
-def _up(house: House, folder: Path, procfile: str = WORKER) -> Program:
+UNREAD: Final = f"""
+import subprocess, sys
+with subprocess.Popen([sys.executable, "-c", {CODE!r}], stdout=subprocess.PIPE) as up:
+    while b"worker.1 started" not in up.stdout.readline():
+        pass
+    up.stdout.close()
+    sys.exit(up.wait())
+"""
+"""Like `warrooms up | head`: it reads up to the first start, and goes."""
+
+
+def _up(
+    house: House, folder: Path, procfile: str = WORKER, code: str = CODE, more: Mapping[str, str] | None = None
+) -> Program:
     (folder / "Procfile").write_text(procfile)
     env = {
         "FLASHDUTY_APP_KEY": APP_KEY,
         "FLASHDUTY_BASE_URL": house.stack.api_url,
         "FLASHDUTY_INTEGRATION_ID": str(INTEGRATION_ID),
         "WARROOMS_RATES": RATES,
+        **(more or {}),
     }
-    return Program(CODE, folder, env)
+    return Program(code, folder, env)
 
 
 def _url(up: Program) -> str:
@@ -127,6 +141,15 @@ def test_stopped_early_it_leaves_no_process(house: House, tmp_path: Path, subtes
                 up.kill_all()
 
 
+def test_when_nobody_reads_its_output_any_more_it_stops_everything(house: House, tmp_path: Path) -> None:
+    up = _up(house, tmp_path, code=UNREAD)
+    try:
+        assert up.end() == 143
+        up.assert_nothing_left()
+    finally:
+        up.kill_all()
+
+
 def test_a_second_one_in_the_same_folder_is_refused_and_names_the_first(house: House, tmp_path: Path) -> None:
     first = _up(house, tmp_path)
     try:
@@ -171,6 +194,25 @@ def test_a_taken_port_of_flower_costs_nothing_but_flower(house: House, tmp_path:
             up.says("worker.1")
             assert up.end(signal.SIGTERM) == 143
             assert "Traceback" not in up.output()
+            up.assert_nothing_left()
+        finally:
+            up.kill_all()
+
+
+def test_a_taken_port_of_the_http_api_is_said_before_anything_starts(house: House, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        up = _up(
+            house,
+            tmp_path,
+            f"{WORKER}web: exec warrooms web --port {port}\n",
+            more={"WARROOMS_API_TOKENS": "ops:0123456789abcdef"},
+        )
+        try:
+            assert up.end() != 0
+            said = f"port {port} is taken; give web another --port in Procfile, or free this one"
+            assert said in up.output()
+            assert "worker.1" not in up.output()
             up.assert_nothing_left()
         finally:
             up.kill_all()

@@ -52,6 +52,14 @@ def test_a_line_of_ours_and_one_of_a_library_look_the_same(capsys: pytest.Captur
     assert (theirs["event"], theirs["job"]) == ("hello world", "a.b.2")
 
 
+def test_what_uvicorn_colours_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(LogFormat.JSON)
+    logging.getLogger("uvicorn.error").info("Started %d", 7, extra={"color_message": "Started \x1b[36m%d\x1b[0m"})
+    (said,) = lines(capsys)
+    assert said["event"] == "Started 7"
+    assert "color_message" not in said
+
+
 def test_what_is_below_the_level_is_not_written(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure(LogFormat.JSON, "WARNING")
     structlog.get_logger("warrooms").info("opened")

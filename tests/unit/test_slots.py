@@ -50,7 +50,12 @@ class Desk:
     def __post_init__(self) -> None:
         self.bucket = FakeBucket(self.replies, self.pause_left_s)
         self.slots = Slots(
-            self.bucket, spread_s=SPREAD_S, sleep=self._sleep, learn=self.learned.append, clock=lambda: self.now_s
+            self.bucket,
+            spread_s=SPREAD_S,
+            sleep=self._sleep,
+            learn=self.learned.append,
+            clock=lambda: self.now_s,
+            account="a",
         )
 
     def _sleep(self, seconds: float) -> bool:
@@ -328,8 +333,11 @@ def test_an_outage_is_said_once_and_so_is_its_end(caplog: pytest.LogCaptureFixtu
         here.slots.report(SLOT, error)
     said = [(record.levelname, record.message) for record in caplog.records]
     assert said == [
-        ("ERROR", "the API is down, jobs wait and spend no attempts, probes go on: Timeout: no answer"),
-        ("WARNING", "the account is called again: a probe succeeded"),
+        (
+            "ERROR",
+            "account a finds the API down, its jobs wait and spend no attempts, probes go on: Timeout: no answer",
+        ),
+        ("WARNING", "account a is called again: a probe succeeded"),
     ]
 
 
@@ -339,7 +347,7 @@ def test_a_suspension_is_said_once_with_what_to_do(caplog: pytest.LogCaptureFixt
     here.slots.report(SLOT, NO_KEY)
     (record,) = caplog.records
     assert record.levelname == "ERROR"
-    assert "suspended" in record.message
+    assert record.message.startswith("account a is suspended, its jobs wait")
     assert "Unauthorized (HTTP 401): who are you?; check the key" in record.message
 
 
@@ -365,4 +373,4 @@ def test_a_probe_that_ends_with_a_job_of_its_own_trouble_ends_the_outage_too(
 ) -> None:
     here = told(BACK if error is not DENIED else Health(Level.SHAKEN, changed=True), level=Level.DOWN)
     here.slots.report(SLOT, error)
-    assert caplog.messages == ["the account is called again: a probe succeeded"]
+    assert caplog.messages == ["account a is called again: a probe succeeded"]

@@ -8,6 +8,7 @@ import pytest
 
 from producers import console
 from producers.answers import BatchView, batch_json, record_json
+from producers.cli import limit_text
 from producers.cli.bulk import Request
 from producers.cli.bulk_summary import Outcome, dry_run_lines, result_lines, summary_lines
 from producers.cli.exits import Exit
@@ -216,6 +217,21 @@ def test_a_suspended_account_says_why_since_when_and_what_to_do_before_anything_
         "probes": 4,
         "next_probe_s": 37.0,
     }
+
+
+def test_the_limits_of_a_suspended_account_blame_no_429() -> None:
+    held = BucketLevel(
+        37.0, Lines(37, 37, 37, held=True), (0.0,), ACCOUNT.plan, Orders(hold=Order("ann@desk", NOW_S, NOW_S + 60))
+    )
+    probed = BucketLevel(37.0, Lines(37, 37, 37), (0.0,), ACCOUNT.plan)
+    halt = Halt("default", UNAUTHORIZED, 37.0)
+    trouble = "  trouble  suspended: Unauthorized, next probe in 37 s; why, and what to do: warrooms status"
+    for level, bucket in ((probed, []), (held, ["  bucket   paused by ann@desk"])):
+        _, _, *rest = limit_text.account_lines("default", ACCOUNT.plan, outlook(level, halted=True), NOW_S, halt)
+        assert rest[0] == trouble
+        assert [line.partition(" since")[0] for line in rest[1:-1]] == bucket
+    value = limit_text.account_json("default", ACCOUNT.plan, outlook(probed, halted=True), None, halt)
+    assert value["trouble"] == halt.as_json()
 
 
 def test_an_account_that_nobody_works_for_says_so() -> None:

@@ -157,9 +157,20 @@ def test_eighty_columns_show_it_all() -> None:
 def test_the_board_is_cut_to_the_screen_and_says_so(height: int) -> None:
     lines = drawn(many_accounts(20), 80, height)
     assert len(lines) == height
-    assert "lines more" in lines[-1]
+    assert "more lines: warrooms top --account NAME, or a taller window" in lines[-1]
 
 
-def test_the_last_line_says_that_redis_is_away() -> None:
-    assert drawn(many_accounts(1), 80, 10, "not updated since 12:00:00: Redis is away")[-1].startswith("not updated")
-    assert drawn(Board.of([a_glance()], 50), 80, 40)[-1] == "Ctrl-C ends"
+def test_one_account_is_told_to_make_the_window_taller_and_no_more() -> None:
+    whole = drawn(Board.of([a_glance()], 50), 80, 40)
+    assert whole[-1] == "Ctrl-C ends"
+    assert drawn(Board.of([a_glance()], 50), 80, len(whole) - 1)[-1] == "1 more line: a taller window"
+
+
+@pytest.mark.parametrize(("width", "height"), [(20, 2), (20, 10), (40, 24), (80, 24)])
+def test_above_all_it_says_that_redis_is_away_and_why(width: int, height: int) -> None:
+    trouble = "not updated since 12:00:00: cannot reach Redis at 127.0.0.1:6379/0 (no answer in time)"
+    lines = drawn(many_accounts(20), width, height, trouble)
+    assert len(lines) == height
+    assert lines[0].startswith("not updated since")
+    if height > 2:
+        assert trouble.replace(" ", "") in "".join(lines).replace(" ", "")
