@@ -250,7 +250,7 @@ PROMISES = (
         "telemetry",
         lambda r: (
             "{off_ms} ms; Celery's events {events_share:+.1%}, with metrics and logs {metrics_and_logs_share:+.1%}, "
-            "with traces {all_share:+.1%}".format(**r[0])
+            "with traces {all_share:+.1%} (of every job: {every_job_traced_share:+.1%})".format(**r[0])
         ),
         lambda r: r[0]["all_share"] <= 0.1,
     ),

@@ -4,10 +4,11 @@
 
 Three lines. The first: a worker's CPU per job at 200 jobs a second, in turns without anything (Celery's events, metrics
 and traces off, logs at WARNING), with the events for Flower, with metrics (scraped every second) and the line per
-outcome besides, and with traces besides, sent to a collector that takes them; of each the median of the rounds. Other
-processes on the machine make it uncertain by more than what is measured: run it on one that does nothing else. The
-second: a million jobs of 100 accounts told to a worker's meters. The third: a real web process with 100 accounts; their
-ledgers' keys are filled by hand (10,000 jobs in line are real, the million that is done stands in the counters only).
+outcome besides, with traces besides, sent to a collector that takes them (one bulk job in ten, as it is by itself; and
+every job); of each the median of the rounds. Other processes on the machine make it uncertain by more than what is
+measured: run it on one that does nothing else. The second: a million jobs of 100 accounts told to a worker's meters. The
+third: a real web process with 100 accounts; their ledgers' keys are filled by hand (10,000 jobs in line are real, the
+million that is done stands in the counters only).
 """
 
 from __future__ import annotations
@@ -98,9 +99,11 @@ def scraped(log: Path) -> Iterator[None]:
         thread.join()
 
 
-def cpu_ms_per_job(count: int, env: dict[str, str], level: str, otlp: str = "") -> float:
+def cpu_ms_per_job(count: int, env: dict[str, str], level: str, otlp: str = "", sampler: str = "") -> float:
     """A worker's CPU per job in milliseconds, from the hundredth job to the last."""
-    traces = {"OTEL_EXPORTER_OTLP_ENDPOINT": otlp, "WARROOMS_OTEL": "on"} if otlp else {}
+    traces = (
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": otlp, "OTEL_TRACES_SAMPLER": sampler, "WARROOMS_OTEL": "on"} if otlp else {}
+    )
     settings = {"otel": Switch.ON, "otlp_endpoint": otlp} if otlp else {"otel": Switch.OFF}
     os.environ.update({name: value for name, value in traces.items() if name.startswith("OTEL_")})
     with Stack(("--rates", RATES, "--latency", "constant:0.05"), {"WARROOMS_RATES": RATES, **env, **traces}) as stack:
@@ -119,19 +122,27 @@ def cpu_ms_per_job(count: int, env: dict[str, str], level: str, otlp: str = "") 
 
 
 def cost(count: int, rounds: int) -> dict[str, Any]:
-    found: dict[str, list[float]] = {"off": [], "events": [], "metrics_and_logs": [], "and_traces": []}
+    found: dict[str, list[float]] = {
+        "off": [],
+        "events": [],
+        "metrics_and_logs": [],
+        "and_traces": [],
+        "and_all_traces": [],
+    }
     with collector() as otlp:
         for _ in range(rounds):
             found["off"].append(cpu_ms_per_job(count, NOTHING, "WARNING"))
             found["events"].append(cpu_ms_per_job(count, OFF, "WARNING"))
             found["metrics_and_logs"].append(cpu_ms_per_job(count, ON, "INFO"))
             found["and_traces"].append(cpu_ms_per_job(count, ON, "INFO", otlp))
+            found["and_all_traces"].append(cpu_ms_per_job(count, ON, "INFO", otlp, "always_on"))
     each = {name: round(median(times), 3) for name, times in found.items()}
     return {
         **{f"{name}_ms": ms for name, ms in each.items()},
         "events_share": round(each["events"] / each["off"] - 1, 3),
         "metrics_and_logs_share": round(each["metrics_and_logs"] / each["off"] - 1, 3),
         "all_share": round(each["and_traces"] / each["off"] - 1, 3),
+        "every_job_traced_share": round(each["and_all_traces"] / each["off"] - 1, 3),
         "rounds": {name: [round(ms, 2) for ms in times] for name, times in found.items()},
         "otlp_bytes": _Sink.received,
     }

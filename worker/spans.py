@@ -19,6 +19,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from worker.sampling import LANE
 from worker.telemetry import OK, Telemetry, code_of
 
 if TYPE_CHECKING:
@@ -107,4 +108,4 @@ class Spans(Telemetry):
 
 
 def _facts(job: WarRoomJob) -> dict[str, Any]:
-    return {"warrooms.job": job.id, "warrooms.account": job.account, "warrooms.lane": job.lane.value}
+    return {"warrooms.job": job.id, "warrooms.account": job.account, LANE: job.lane.value}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
 import threading
 from functools import lru_cache
 from importlib.metadata import version
@@ -43,10 +44,12 @@ def _begin(process: str, base_url: str) -> Spans | None:
         from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
 
+        from worker.sampling import by_lane  # noqa: PLC0415
         from worker.spans import Spans  # noqa: PLC0415
 
+        sampler = None if os.environ.get("OTEL_TRACES_SAMPLER") else by_lane()
         resource = Resource({SERVICE_NAME: f"warrooms-{process}"}).merge(OTELResourceDetector().detect())
-        provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+        provider = TracerProvider(sampler, resource=resource, shutdown_on_exit=False)
         provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     except ImportError:
         log.warning("no traces: the extra is not installed; pip install 'warrooms[otel]'")

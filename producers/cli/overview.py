@@ -92,7 +92,7 @@ def account_lines(view: AccountView, now_s: float) -> list[str]:
     states, plan = view.progress.states, view.forecast.plan
     now = [f"queued {number(view.urgent)} urgent + {number(view.queued - view.urgent)} bulk"]
     now += [f"{state.value} {number(max(0, states[state]))}" for state in (JobState.OPENING, JobState.RETRYING)]
-    now += [f"{number(view.unread)} sent by other clients and not read yet"] if view.unread else []
+    now += [f"about {number(view.unread)} sent by other clients and not read yet"] if view.unread else []
     ended = [f"{state.value} {number(max(0, states[state]))}" for state in (JobState.OPENED, JobState.FOUND)]
     ended += [f"{number(max(0, states[state]))} {state.value}" for state in (JobState.FAILED, JobState.CANCELLED)]
     lines = [

@@ -120,6 +120,7 @@ def house(collector: Collector) -> Iterator[House]:
         "WARROOMS_METRICS_ADDRESS": "127.0.0.1:0",
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
         "OTEL_BSP_SCHEDULE_DELAY": "100",
+        "OTEL_TRACES_SAMPLER": "always_on",
     }
     with House(api=("--app-key", KEY, "--incidents", "3"), env=env) as house:
         yield house

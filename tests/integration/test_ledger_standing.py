@@ -10,7 +10,7 @@ from tests.desk import BASE, Desk, ids, real_desk, some
 from tests.fakes import a_job
 from worker.errors import OutcomeUnknown
 from worker.jobs import JobState, Lane
-from worker.ledger import Ledger
+from worker.ledger import LOST_MS, Ledger
 from worker.messages import nudge, queue_name
 
 if TYPE_CHECKING:
@@ -90,6 +90,17 @@ def test_after_a_restart_the_messages_of_what_was_put_aside_are_nobodys(desk: De
     desk.store.client.hset(f"{BASE}:watch", "run", "before")
     desk.ledger.beat("w1")
     assert (desk.line(), unread(desk)) == ([], (0, 0))
+
+
+def test_a_message_that_was_only_late_is_not_told_as_another_clients(desk: Desk) -> None:
+    desk.ledger.enqueue(some(1, 3))
+    assert desk.store is not None
+    late = desk.store.client.rpop(queue_name("acc", Lane.BULK))
+    desk.strays()
+    desk.clock.forward(LOST_MS / 1000)
+    assert len(desk.recover()) == 1
+    desk.store.client.rpush(queue_name("acc", Lane.BULK), str(late))
+    assert unread(desk) == (0, 0)
 
 
 def test_the_last_job_of_a_batch_is_found_in_its_line(desk: Desk) -> None:

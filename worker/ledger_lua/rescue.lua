@@ -227,7 +227,9 @@ local function requeue()
       valid = job.state == 'queued'
     end
     if valid then
-      if reason ~= 'lost' then
+      if reason == 'lost' then
+        idle(job.lane, 1) -- it may only have been late
+      else
         move(job, id, 'queued')
         look_from_now_on(job, id, job.sent and '1' or '')
         redis.call('HDEL', key(id), 'due')

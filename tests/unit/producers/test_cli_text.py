@@ -177,7 +177,7 @@ def test_an_account_in_trouble_says_so() -> None:
     )
     text = "\n".join(account_lines(view, NOW_S))
     for part in (
-        "queued 0 urgent + 1,000 bulk, opening 0, retrying 0, 7 sent by other clients and not read yet",
+        "queued 0 urgent + 1,000 bulk, opening 0, retrying 0, about 7 sent by other clients and not read yet",
         "opened 5, found 0, 2 failed",
         "paused for 30 s: the API said 429",
         "in about 1 min 3",
