@@ -6,9 +6,9 @@ Three lines. The first: a worker's CPU per job at 200 jobs a second, in turns wi
 and traces off, logs at WARNING), with the events for Flower, with metrics (scraped every second) and the line per
 outcome besides, with traces besides, sent to a collector that takes them (one bulk job in ten, as it is by itself; and
 every job); of each the median of the rounds. Other processes on the machine make it uncertain by more than what is
-measured: run it on one that does nothing else. The second: a million jobs of 100 accounts told to a worker's meters. The
-third: a real web process with 100 accounts; their ledgers' keys are filled by hand (10,000 jobs in line are real, the
-million that is done stands in the counters only).
+measured: run it on one that does nothing else. The second: a million jobs of 100 accounts told to a worker's meters.
+The third: a real web process with 100 accounts; their ledgers' keys are filled by hand (10,000 jobs in line are real,
+the million that is done stands in the counters only).
 """
 
 from __future__ import annotations
