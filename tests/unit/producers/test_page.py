@@ -110,6 +110,13 @@ def test_an_account_with_nothing_says_so() -> None:
         assert said in text
 
 
+def test_what_to_do_is_said_once_for_a_reason() -> None:
+    failed = [*letters("NoLicense", "NoLicense", "Expired", hint="buy one"), *letters("Timeout", hint="wait"), dead()]
+    text = " ".join(tree(Board.of([a_glance(newest=Newest({}, failed, 5))], 50)).text.split())
+    assert text.count("To do for") == 2
+    assert "To do for NoLicense, Expired:buy one To do for Timeout:wait" in text
+
+
 def test_a_file_beside_the_page_has_its_content_in_its_name() -> None:
     for name, media_type in ASSETS.items():
         found = asset_at(asset(name))
