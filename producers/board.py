@@ -201,6 +201,15 @@ class AccountBoard:
         return list(dict.fromkeys(code_of(record) for record in self.letters))
 
     @property
+    def to_do(self) -> list[tuple[str, str]]:
+        """What a person can do about those, each once: the codes that it mends, and what to do."""
+        mends: dict[str, dict[str, None]] = {}
+        for record in self.letters:
+            if record.hint:
+                mends.setdefault(record.hint, {})[code_of(record)] = None
+        return [(", ".join(codes), hint) for hint, codes in mends.items()]
+
+    @property
     def letters_in_all(self) -> int:
         """How many it has."""
         return max(self.seen.newest.letters_in_all, len(self.letters))

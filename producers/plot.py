@@ -65,6 +65,6 @@ class Plot:
         over = self.tens[:-1] or self.tens
         minutes = len(self.tens) * TEN_S // 60
         return (
-            f"{many(total, 'call')} in the last {minutes} minutes; in ten seconds {number(min(over))} to "
-            f"{number(max(over))}, {number(over[-1])} lately, {self.allowed:,.0f} are allowed"
+            f"{many(total, 'call')} in the last {minutes} minutes; bars of {TEN_S} s: {number(min(over))} to "
+            f"{many(max(over), 'call')}, the last {number(over[-1])}; {self.allowed:,.0f} allowed"
         )

@@ -59,8 +59,12 @@ _PORT: Final = re.compile(r"--port[= ](\d+)")
 _WEB: Final = re.compile(r"\bwarrooms\s+web\b")
 
 
-def run(procfile: Path = Path("Procfile")) -> int:
+def run(procfile: Path = Path("Procfile"), port: int | None = None) -> int:
     """Runs every line of the Procfile until one ends or Ctrl-C; the exit code of the first that failed.
+
+    Args:
+        procfile: what to run.
+        port: where the HTTP API listens; None: where its line says.
 
     Raises:
         SettingsError: a setting is wrong, an account has no app key, there is no Procfile here, or another `up` runs
@@ -69,6 +73,8 @@ def run(procfile: Path = Path("Procfile")) -> int:
     for account in Settings.load().accounts().values():
         account.app_key()  # say it here, in one sentence, rather than in the middle of four programs' output
     processes = _wanted(parse_procfile(_read(procfile)).processes)
+    if port is not None:
+        processes = {name: with_port(command, port) for name, command in processes.items()}
     signal.signal(signal.SIGTERM, _stop)  # honcho takes over once it runs; until then nothing may be left behind
     signal.signal(signal.SIGHUP, _hang_up)
     try:
@@ -95,6 +101,15 @@ def without_taken_flower(processes: Mapping[str, str]) -> Mapping[str, str]:
     return kept
 
 
+def with_port(command: str, port: int) -> str:
+    """The command, whose HTTP API listens at this port; as it is, if it is another one's."""
+    if not _WEB.search(command):
+        return command
+    if _PORT.search(command):
+        return _PORT.sub(f"--port {port}", command)
+    return _WEB.sub(lambda found: f"{found[0]} --port {port}", command)
+
+
 def _check_web(processes: Mapping[str, str], procfile: Path) -> None:
     """Looks whether the HTTP API can listen, before anything starts: its end would be the end of the others.
 
@@ -106,7 +121,9 @@ def _check_web(processes: Mapping[str, str], procfile: Path) -> None:
             named = _PORT.search(command)
             port = int(named[1]) if named else WEB_PORT
             if port and not is_free(port):
-                raise SettingsError(f"port {port} is taken; give {name} another --port in {procfile}, or free this one")
+                raise SettingsError(
+                    f"port {port} is taken; give {name} another: warrooms up --port N (or in {procfile})"
+                )
 
 
 def _flower_port(command: str) -> int | None:

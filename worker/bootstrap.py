@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import _thread
-import logging
 import secrets
 import threading
-import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from worker.errors import SettingsError
 from worker.flashduty import Flashduty
 from worker.flashduty.app_key import AppKey
 from worker.gate import GATE, Gate
+from worker.holding import Holding
 from worker.im_integration import Memory, UsualIntegration
 from worker.ledger import Ledger
 from worker.messages import queues_of
 from worker.nap import Nap
 from worker.open_war_room import OpenWarRoom
-from worker.redis_store import Hold, RedisStore
+from worker.redis_store import RedisStore
 from worker.slots import Slots
 from worker.telemetry import SILENT
 from worker.token_bucket import TokenBucket
@@ -28,16 +27,8 @@ from worker.watched import WatchedApi
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from worker.errors import QueueUnavailable
     from worker.settings import Account, Settings
     from worker.telemetry import Telemetry
-
-log = logging.getLogger(__name__)
-
-LONGEST_HOLD_PAUSE_S: Final = 2.0
-SAY_AT: Final = frozenset({1, 10, 100, 1000})
-LAST_TRIES_S: Final = 5.0
-"""For so long a worker that must stop tries to write down how its calls ended when Redis is away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +81,8 @@ def build(settings: Settings, worker: str, gate: Gate = GATE, telemetry: Telemet
     """
     worker = f"{worker}#{secrets.token_hex(4)}"
     stopping = threading.Event()
-    store = RedisStore(settings.redis_url, hold=_hold_until(stopping))
+    holding = Holding(stopping)
+    store = RedisStore(settings.redis_url, hold=holding, back=holding.back)
     desks = {}
     for name, account in settings.accounts().items():
         _check_app_key(account)
@@ -131,18 +123,3 @@ def _desk(
     watched = WatchedApi(api, account.name, telemetry)
     use_case = OpenWarRoom(ledger, slots, watched, worker=worker, telemetry=telemetry)
     return AccountDesk(account, ledger, bucket, api, use_case, nap, usual)
-
-
-def _hold_until(stopping: threading.Event) -> Hold:
-    stopped: list[float] = []
-
-    def hold(tries: int, error: QueueUnavailable) -> bool:
-        if tries in SAY_AT:
-            log.warning("holding, try %d: %s", tries, error)
-        if stopping.wait(min(LONGEST_HOLD_PAUSE_S, 0.1 * 2 ** min(tries, 5))):
-            stopped.append(time.monotonic())
-            time.sleep(0.5)
-            return time.monotonic() < stopped[0] + LAST_TRIES_S
-        return True
-
-    return hold

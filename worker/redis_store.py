@@ -39,6 +39,10 @@ def never(_tries: int, _error: QueueUnavailable) -> bool:
     return False
 
 
+def _silent() -> None:
+    """The `back` of those who said nothing."""
+
+
 class RedisStore:
     """A Redis database, its scripts and its errors. Thread-safe; connects on first use.
 
@@ -46,12 +50,21 @@ class RedisStore:
         url: `redis://` or `rediss://`; its password never shows in an error or a repr.
         hold: called with the number of failed tries (from 1) and why, when Redis is away; True: try again. Workers
             pass one that waits: they hold, they never go on without the shared bucket. Producers fail at once.
+        back: called when a call that was held has its answer.
         timeout_s: how long an answer may take, in seconds.
     """
 
-    def __init__(self, url: str, *, hold: Hold = never, timeout_s: float = SOCKET_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        hold: Hold = never,
+        back: Callable[[], None] = _silent,
+        timeout_s: float = SOCKET_TIMEOUT_S,
+    ) -> None:
         self.place = place_of(url)
         self._hold = hold
+        self._back = back
         try:
             # One immediate retry replaces a pooled connection that died with the last server. All scripts
             # bear a second execution: at worst a slot is reserved and not used.
@@ -91,11 +104,15 @@ class RedisStore:
         while True:
             try:
                 with self.errors():
-                    return call()
+                    result = call()
             except QueueUnavailable as error:
                 tries += 1
                 if not self._hold(tries, error):
                     raise
+            else:
+                if tries:
+                    self._back()
+                return result
 
     def together(self, readings: Sequence[Reading[T]]) -> list[T]:
         """What all of them read, in their order and one round trip.

@@ -103,6 +103,22 @@ def _empty_is_absent(value: object) -> object:
     return None if value == "" else value
 
 
+_YES: Final = frozenset({"yes", "y", "true", "t", "on", "1"})
+_NO: Final = frozenset({"no", "n", "false", "f", "off", "0"})
+
+
+def _yes_or_no(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    word = value.strip().lower()
+    if word not in _YES | _NO:
+        # A short word is no secret; anything else may be one, put into the wrong variable.
+        got = f", got {word!r}" if re.fullmatch("[a-z]{1,8}", word) else ""
+        raise ValueError(f"must be yes or no{got}")
+    return word in _YES
+
+
+YesOrNo = Annotated[bool, BeforeValidator(_yes_or_no)]
 VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Z_][A-Z0-9_]*$")]
 OptionalText = Annotated[str | None, BeforeValidator(_empty_is_absent)]
 OptionalPath = Annotated[Path | None, BeforeValidator(_empty_is_absent)]
@@ -191,11 +207,11 @@ class Settings(BaseSettings):
     retention_days: float = Field(7, gt=0, le=3650, validation_alias="WARROOMS_RETENTION_DAYS")
     log_format: LogFormat = Field(LogFormat.AUTO, validation_alias="WARROOMS_LOG_FORMAT")
     flower_password_file: OptionalPath = Field(None, validation_alias="WARROOMS_FLOWER_PASSWORD_FILE")
-    flower_open: bool = Field(default=False, validation_alias="WARROOMS_FLOWER_OPEN")
+    flower_open: YesOrNo = Field(default=False, validation_alias="WARROOMS_FLOWER_OPEN")
     metrics_address: Annotated[Address | None, NoDecode, BeforeValidator(_address)] = Field(
         Address("127.0.0.1", 9464), validation_alias="WARROOMS_METRICS_ADDRESS"
     )
-    task_events: bool = Field(default=True, validation_alias="WARROOMS_TASK_EVENTS")
+    task_events: YesOrNo = Field(default=True, validation_alias="WARROOMS_TASK_EVENTS")
     otel: Switch = Field(Switch.AUTO, validation_alias="WARROOMS_OTEL")
     otlp_endpoint: str = Field(
         "",

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LAST_S: Final = 2.0
-"""For so long the end of a process waits for a collector to take the last spans."""
+LAST_S: Final = {"worker": 2.0, "producer": 0.4}
+"""For so long the end of a process waits for a collector to take the last spans; a person waits for a producer's."""
 
 
 def traces_of(settings: Settings, process: str) -> Spans | None:
@@ -57,12 +57,14 @@ def _begin(process: str, base_url: str) -> Spans | None:
     except Exception as error:  # noqa: BLE001 - a wrong OTEL_ variable must not stop anybody's work
         log.warning("no traces: OpenTelemetry refuses its settings (%s)", type(error).__name__)
         return None
-    atexit.register(_end, provider)
+    # Who has set no logging up would get each failure of the exporter on the terminal, with its URL.
+    logging.getLogger("opentelemetry").addHandler(logging.NullHandler())
+    atexit.register(_end, provider, LAST_S[process])
     return Spans(provider.get_tracer("warrooms", version("warrooms")), base_url)
 
 
-def _end(provider: TracerProvider) -> None:
+def _end(provider: TracerProvider, last_s: float) -> None:
     """Sends what is left; in a thread, since the exporter tries for ten seconds when its collector is away."""
     last = threading.Thread(target=provider.shutdown, daemon=True)
     last.start()
-    last.join(LAST_S)
+    last.join(last_s)

@@ -250,11 +250,16 @@ def demo_(
 
 
 @app.command("up")
-def up_() -> int:
+def up_(
+    port: Annotated[
+        int | None,
+        typer.Option("--port", min=1, max=65535, help="Where the HTTP API listens, if not where the Procfile says."),
+    ] = None,
+) -> int:
     """Run everything on this machine until Ctrl-C."""
     from producers.up import run  # noqa: PLC0415
 
-    return run()
+    return run(port=port)
 
 
 @app.command(

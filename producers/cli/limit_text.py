@@ -31,7 +31,10 @@ def drained(forecast: Forecast, plan: Plan | None = None) -> str:
         return "no job waits"
     takes_s = forecast.empty_in_s() if plan is None else forecast.at_limits(plan).empty_in_s()
     waiting = f"the {many(jobs, 'job')} that wait{'s' if jobs == 1 else ''}"
-    return f"{waiting}: nobody knows how long" if takes_s is None else f"{waiting} take {about(takes_s)}"
+    if takes_s is None:
+        return f"{waiting}: nobody knows how long"
+    pause = " (the pause included)" if forecast.level.lines.pause_s > 0 else ""
+    return f"{waiting} take{'s' if jobs == 1 else ''} {about(takes_s)}{pause}"
 
 
 def account_lines(name: str, configured: Plan, forecast: Forecast, now_s: float, halt: Halt | None = None) -> list[str]:
@@ -66,20 +69,25 @@ def history_lines(kept: History, configured: Plan) -> list[str]:
     if not kept.hours:
         return ["  history  no call went out in the last 24 hours"]
     lines = [
-        f"  history  {many(kept.calls, 'call')} since {local(kept.hours[0].began_at):%Y-%m-%d %H:%M}",
+        f"  history  {many(kept.calls, 'call')} since {_at(kept.hours[0].began_at, 'minutes')}",
         f"    worst second  {_most(kept.second, configured, 1)}",
         f"    worst minute  {_most(kept.minute, configured, 60)}",
-        "    hour              calls   worst second   worst minute",
+        "    hour                         calls   worst second   worst minute",
     ]
     for hour in kept.hours:
-        began = f"{local(hour.began_at):%m-%d %H:%M}"
+        began = _at(hour.began_at, "minutes")
         lines.append(f"    {began} {number(hour.calls):>11} {hour.second.calls:>14} {number(hour.minute.calls):>14}")
     return lines
 
 
 def _most(most: Most, configured: Plan, window_s: int) -> str:
     of = next((f" of {number(limit.amount)}" for limit in configured.limits if limit.window_us == window_s * 10**6), "")
-    return f"{number(most.calls)}{of}, until {local(most.at):%Y-%m-%d %H:%M:%S}"
+    return f"{number(most.calls)}{of}, until {_at(most.at, 'seconds')}"
+
+
+def _at(moment_s: float, to: str) -> str:
+    """A local time with its offset."""
+    return local(moment_s).isoformat(sep=" ", timespec=to)
 
 
 def account_json(

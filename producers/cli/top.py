@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import TYPE_CHECKING, Final
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from producers.desk import Desk
 
 WIDTH: Final = 100
-"""Columns where there is no terminal."""
+"""Columns where there is no terminal and COLUMNS does not say."""
 
 
 def top(account: str | None, *, every_s: float, once: bool, json: bool) -> Exit:
@@ -39,15 +40,12 @@ def top(account: str | None, *, every_s: float, once: bool, json: bool) -> Exit:
         QueueUnavailable: Redis does not answer when it begins, or for the only look; later it is said, and it goes on.
     """
     desks = open_desks(account)
-    try:
-        if json:
-            _lines(desks, every_s, once=once)
-        elif once or not sys.stdout.isatty():
-            _once(desks)
-        else:
-            _screen(desks, every_s)
-    except KeyboardInterrupt:
-        pass  # that is how one leaves
+    if json:
+        _lines(desks, every_s, once=once)
+    elif once or not sys.stdout.isatty():
+        _once(desks)
+    else:
+        _screen(desks, every_s)
     return Exit.DONE
 
 
@@ -56,10 +54,14 @@ def _look(desks: Sequence[Desk]) -> Board:
 
 
 def _once(desks: Sequence[Desk]) -> None:
-    out = console.terminal(sys.stdout)
-    if not sys.stdout.isatty():
-        out = Console(file=sys.stdout, width=WIDTH, color_system=None, markup=False, emoji=False, highlight=False)
-    out.print(view(_look(desks), out.width))
+    width = None if sys.stdout.isatty() or _columns_are_set() else WIDTH
+    Console(file=sys.stdout, width=width, markup=False, emoji=False, highlight=False).print(Whole(_look(desks)))
+
+
+def _columns_are_set() -> bool:
+    """Whether COLUMNS says how wide it is; rich reads it."""
+    columns = os.environ.get("COLUMNS", "")
+    return columns.isdigit() and int(columns) > 0
 
 
 def _lines(desks: Sequence[Desk], every_s: float, *, once: bool) -> None:
@@ -86,6 +88,30 @@ def _screen(desks: Sequence[Desk], every_s: float) -> None:
                 board, trouble = _look(desks), ""
             except QueueUnavailable as error:
                 trouble = f"not updated since {console.local(board.at_s):%H:%M:%S}: {error}"
+
+
+class Whole:
+    """All of the board, without blanks at the ends of its lines: it is read in pipes, files and chats.
+
+    Args:
+        board: what was seen.
+    """
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+
+    def __rich_console__(self, out: Console, options: ConsoleOptions) -> RenderResult:
+        """The lines."""
+        for line in out.render_lines(view(self._board, options.max_width), options.update(height=None), pad=False):
+            yield Segments([*_trimmed(line), Segment.line()])
+
+
+def _trimmed(line: list[Segment]) -> list[Segment]:
+    """The line without the blanks at its end."""
+    end = len(line)
+    while end and not line[end - 1].text.strip():
+        end -= 1
+    return [*line[: end - 1], Segment(line[end - 1].text.rstrip(), line[end - 1].style)] if end else []
 
 
 class Fitted:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Group
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -98,17 +99,21 @@ def _failed(row: BatchRow) -> Text:
     return Text(number(failed), style="red" if failed else "dim")
 
 
-def _gauge(gauge: Gauge, width: int) -> Text:
-    text = Text("  ", no_wrap=True)
-    if gauge.spent is not None and width >= NARROW:
-        text.append(_bar(gauge.spent, gauge.limit.amount) + " ", style="cyan")
-    return text.append(gauge.text)
+def _gauge(gauge: Gauge, width: int) -> Padding:
+    text = Text(gauge.text, overflow="fold")
+    if gauge.spent is None or width < NARROW:
+        return Padding(text, (0, 0, 0, 2))
+    row = Table.grid(padding=(0, 1, 0, 0))
+    row.add_row(Text(_bar(gauge.spent, gauge.limit.amount), style="cyan", no_wrap=True), text)
+    return Padding(row, (0, 0, 0, 2))
 
 
-def _letter(record: Record) -> Text:
+def _letter(record: Record) -> Table:
     at = local(record.finished_at or record.updated_at)
-    text = Text(f"    {at:%m-%d %H:%M:%S} {record.job.incident_id} ")
-    return text.append(clean(record.message or "no reason is known"), style="red")
+    text = Text(f"{at:%m-%d %H:%M:%S} {record.job.incident_id} ", overflow="fold")
+    row = Table.grid(padding=(0, 1, 0, 0))
+    row.add_row(Text("    -", style="dim"), text.append(clean(record.message or "no reason is known"), style="red"))
+    return row
 
 
 def _state(account: AccountBoard) -> Text:

@@ -70,6 +70,9 @@ KEY_THREADS: Final = 40
 PAGE_THREADS: Final = 8
 """Threads that look who is signed in to the status page."""
 
+DOCS: Final = "/docs"
+OPENAPI: Final = "/openapi.json"
+
 DESCRIPTION: Final = """
 Opens incident war rooms through Flashduty, at the account's speed and never twice.
 
@@ -90,6 +93,8 @@ def build(settings: Settings, web_settings: WebSettings) -> FastAPI:
         version="1",
         description=DESCRIPTION,
         lifespan=_life,
+        docs_url=DOCS,
+        openapi_url=OPENAPI,
         redoc_url=None,
         redirect_slashes=False,
     )
@@ -109,7 +114,8 @@ def build(settings: Settings, web_settings: WebSettings) -> FastAPI:
     app.add_middleware(
         SizeLimit, most_bytes=web_settings.max_body_bytes, others={bulk_routes.PATH: web_settings.max_bulk_bytes}
     )
-    app.add_middleware(Measured, meters=web.meters)  # around all the others: what they refuse counts
+    described = frozenset({DOCS, OPENAPI})
+    app.add_middleware(Measured, meters=web.meters, besides=described)  # around all the others: what they refuse counts
     for error, answer in _ANSWERS.items():
         app.add_exception_handler(error, answer)
     _describe_problems(app)
@@ -191,8 +197,10 @@ async def _invalid_request(_request: Request, error: Exception) -> Response:
 
 async def _framework(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - same
-    kind = problems.kind_of(error.status_code)
-    return ProblemAnswer(Problem(kind, str(error.detail), headers=error.headers or {}))
+    kind, detail = problems.kind_of(error.status_code), str(error.detail)
+    if kind is Kind.NOT_FOUND:  # what we ourselves do not find is Refused
+        detail = f"there is no such path; the API is described at {DOCS}, for programs at {OPENAPI}"
+    return ProblemAnswer(Problem(kind, detail, headers=error.headers or {}))
 
 
 async def _defect(_request: Request, _error: Exception) -> Response:

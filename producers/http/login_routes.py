@@ -33,8 +33,8 @@ def routes(_web: Web) -> APIRouter:
 
 
 async def no_form_here(request: Request) -> Response:
-    """The form stands at `/`."""
-    del request
+    """The form stands at `/`; while Redis is away nobody can sign in, and that is said instead."""
+    await web_of(request).probe.ask()
     return GoTo("/")
 
 

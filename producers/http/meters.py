@@ -9,6 +9,8 @@ from worker import telemetry as t
 from worker.meters import counter, histogram
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from prometheus_client import CollectorRegistry
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -40,11 +42,13 @@ class Measured:
     Args:
         app: the application behind it.
         meters: where they are counted.
+        besides: paths that exist and that the framework gives no template.
     """
 
-    def __init__(self, app: ASGIApp, meters: WebMeters) -> None:
+    def __init__(self, app: ASGIApp, meters: WebMeters, besides: Collection[str] = ()) -> None:
         self._app = app
         self._meters = meters
+        self._besides = besides
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -62,5 +66,6 @@ class Measured:
         try:
             await self._app(scope, receive, watched)
         finally:
-            route = getattr(scope.get("route"), "path", OTHER)
+            usual: str = scope["path"] if scope["path"] in self._besides else OTHER
+            route: str = getattr(scope.get("route"), "path", usual)
             self._meters.request(route, scope["method"], status, time.perf_counter() - began_s)

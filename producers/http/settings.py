@@ -25,6 +25,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from producers.http.tokens import SHORTEST, Tokens
 from producers.webhook import Rules
 from worker.errors import SettingsError
+from worker.settings import YesOrNo
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -73,7 +74,7 @@ class WebSettings(BaseSettings):
     max_backlog: int = Field(1_000_000, ge=1, validation_alias="WARROOMS_MAX_BACKLOG")
     max_body_bytes: int = Field(1024 * 1024, ge=1024, validation_alias="WARROOMS_MAX_BODY_BYTES")
     max_bulk_bytes: int = Field(256 * 1024 * 1024, ge=1024, validation_alias="WARROOMS_MAX_BULK_BYTES")
-    metrics_open: bool = Field(False, validation_alias="WARROOMS_METRICS_OPEN")
+    metrics_open: YesOrNo = Field(False, validation_alias="WARROOMS_METRICS_OPEN")
 
     @classmethod
     def load(cls) -> WebSettings:
@@ -86,7 +87,9 @@ class WebSettings(BaseSettings):
             return cls()
         except ValidationError as error:
             details = error.errors(include_url=False, include_input=False, include_context=False)
-        wrong = "; ".join(f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in details)
+        wrong = "; ".join(
+            f"{'.'.join(map(str, detail['loc']))}: {detail['msg'].removeprefix('Value error, ')}" for detail in details
+        )
         raise SettingsError(f"wrong setting: {wrong}")
 
     def tokens(self, accounts: Collection[str]) -> Tokens:

@@ -8,7 +8,7 @@ from anyio import to_thread
 from fastapi import Request, Response
 
 from producers.http.page import Html, render
-from producers.http.problems import Kind, Problem, Refused, of_unavailable, refused
+from producers.http.problems import REDIS_BACK_S, Kind, Problem, Refused, of_unavailable, refused
 from producers.http.sessions import Session
 from producers.http.tokens import Right
 from producers.http.web import web_of
@@ -31,14 +31,18 @@ def as_page(handler: Handler) -> Handler:
         except Refused as error:
             return sorry(error.problem)
         except QueueUnavailable as error:
-            return sorry(of_unavailable(error))
+            # A form is not sent again: its page looks whether Redis is back, and leads to where the form stands.
+            return sorry(of_unavailable(error), "/login" if request.url.path == "/login" else "/")
 
     return answer
 
 
-def sorry(problem: Problem) -> Response:
-    """A problem as a page."""
-    text = render("sorry.html", session=None, title=problem.kind.title, detail=problem.detail)
+def sorry(problem: Problem, again: str = "/") -> Response:
+    """A problem as a page; while Redis is away it looks by itself whether it is back, at the path `again`."""
+    again_s = REDIS_BACK_S if problem.kind is Kind.UNAVAILABLE else None
+    text = render(
+        "sorry.html", session=None, title=problem.kind.title, detail=problem.detail, again=again, again_s=again_s
+    )
     return Html(text, problem.kind.status, problem.headers)
 
 

@@ -219,6 +219,40 @@ def test_it_says_since_when_it_is_not_up_to_date_and_why(browser: Browser, url: 
 
 
 @pytest.mark.usefixtures("trouble")
+def test_a_page_that_is_opened_while_redis_is_away_looks_again_by_itself(
+    browser: Browser, url: str, valkey: Valkey
+) -> None:
+    away, form = "The jobs that are queued are kept", "API token"
+    with tab(browser) as (page, _):
+        sign_in(page, url)
+        valkey.kill()
+        page.reload()
+        expect(page.get_by_text(away)).to_be_visible()
+        valkey.start()  # and knows nobody any more
+        expect(page.get_by_label(form)).to_be_visible(timeout=SEEN_MS)
+        valkey.kill()
+        page.get_by_label(form).fill(OPS)
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_text(away)).to_be_visible()
+        page.wait_for_event("load", timeout=SEEN_MS)
+        expect(page.get_by_text(away)).to_be_visible()
+        valkey.start()
+        expect(page.get_by_label(form)).to_be_visible(timeout=SEEN_MS)
+
+
+@pytest.mark.usefixtures("trouble")
+def test_on_a_small_screen_a_batch_shows_its_time_left_and_its_button_at_once(browser: Browser, url: str) -> None:
+    with tab(browser, viewport={"width": 320, "height": 800}) as (page, _):
+        sign_in(page, url)
+        row = page.locator(".batches tr", has_text=LONG)
+        for part in (row.get_by_text("in about"), row.get_by_role("link")):
+            box = part.bounding_box()
+            assert box is not None
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= 320
+
+
+@pytest.mark.usefixtures("trouble")
 def test_it_rests_while_it_is_paused_or_hidden(browser: Browser, url: str, ledger: Ledger) -> None:
     with tab(browser) as (page, _):
         page.clock.install()

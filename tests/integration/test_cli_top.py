@@ -96,7 +96,7 @@ def test_it_is_live_says_that_redis_is_away_goes_on_and_leaves_the_terminal_as_i
             valkey.start()
             live.until("idle")  # it had nothing on disk
             live.process.send_signal(signal.SIGINT)
-            assert live.end() == 0
+            assert live.end() == 130
         store.close()
     assert live.text.rindex(LEAVES_THE_SCREEN) > live.text.rindex("idle")
     assert SHOWS_THE_CURSOR in live.text[live.text.rindex("idle") :]
@@ -111,6 +111,18 @@ def test_in_a_pipe_it_looks_once(run: Run, ledger: Ledger) -> None:
     assert "\x1b" not in done.stdout
     for said in ("1 dead letter", "night", "draining", "the incident is closed", "in about 1 s"):
         assert said in done.stdout
+
+
+@pytest.mark.parametrize("columns", [40, 72])
+def test_without_a_terminal_it_is_as_wide_as_columns_says(
+    run: Run, ledger: Ledger, env: dict[str, str], columns: int
+) -> None:
+    queue(ledger, "night", range(1, 4))
+    fails(ledger, job(1), CLOSED)
+    lines = run("top", env=env | {"COLUMNS": str(columns)}).stdout.splitlines()
+    assert columns - 12 < max(map(len, lines)) <= columns
+    assert [line for line in lines if line != line.rstrip()] == []
+    assert max(map(len, run("top", env=env | {"COLUMNS": "wide"}).stdout.splitlines())) > 72
 
 
 def test_json_is_an_object_a_line(run: Run, ledger: Ledger, env: dict[str, str]) -> None:

@@ -516,7 +516,9 @@ def test_limits_say_how_the_accounts_stand(web: httpx.Client, ledger: Ledger) ->
 
 
 def test_what_is_not_there_is_a_problem_too(web: httpx.Client) -> None:
-    problem(web.get("/v1/nothing"), 404, "not-found")
+    nothing = web.get("/v1/nothing")
+    problem(nothing, 404, "not-found")
+    assert nothing.json()["detail"].startswith("there is no such path; the API is described at /docs")
     answer = web.delete("/v1/limits")
     problem(answer, 405, "method-not-allowed")
     assert answer.headers["allow"] == "GET"

@@ -202,7 +202,15 @@ def test_prometheus_gets_openmetrics_if_it_asks(web: httpx.Client) -> None:
 
 
 def test_requests_are_counted_by_route_and_strange_ones_together(web: httpx.Client) -> None:
-    for path in ("/healthz", "/nothing/1", "/nothing/2", f"/v1/jobs/default.{1:024x}.7", "/v1/jobs/strange"):
+    for path in (
+        "/docs",
+        "/openapi.json",
+        "/healthz",
+        "/nothing/1",
+        "/nothing/2",
+        f"/v1/jobs/default.{1:024x}.7",
+        "/v1/jobs/strange",
+    ):
         web.get(path)
     web.request("BREW", "/healthz")
     web.post("/v1/war-rooms", content=b"x" * 2_000_000)
@@ -212,6 +220,7 @@ def test_requests_are_counted_by_route_and_strange_ones_together(web: httpx.Clie
         if one.name == "warrooms_http_requests_total"
     }
     assert counted["/healthz", "GET", "200"] == 1
+    assert counted["/docs", "GET", "200"] == counted["/openapi.json", "GET", "200"] == 1
     assert counted["other", "GET", "404"] == 2
     assert sum(count for (route, _, _), count in counted.items() if route == "/v1/jobs/{id}") == 2
     assert sum(count for (_, method, _), count in counted.items() if method == "other") == 1

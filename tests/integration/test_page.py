@@ -193,7 +193,7 @@ def test_the_page_shows_what_is_going_on(browser: httpx.Client, store: RedisStor
         "paused by root@ops since",
         "night 2 of 10 2 of 10 1 in",
         "0 of 1,000 in the last minute",
-        "the incident is closed To do: open it again",
+        "To do for InvalidParameter: open it again",
         "Dead letters: 1",
     ):
         assert said in text
@@ -434,6 +434,7 @@ def test_without_redis_the_page_says_so_and_comes_back(settings: Settings, tmp_p
             page = browser.get("/")
             assert page.status_code == 503
             assert "cannot reach Redis" in page.text
+            assert 'http-equiv="refresh" content="5; url=/"' in page.text
             part = browser.get("/board")
             assert part.status_code == 503
             assert part.text.startswith("cannot reach Redis")

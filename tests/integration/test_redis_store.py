@@ -191,6 +191,15 @@ def test_a_worker_holds_until_redis_is_back(nowhere: str) -> None:
     assert (holds, len(calls)) == ([1, 2, 3], 4)
 
 
+def test_who_held_is_told_once_that_redis_is_back_and_who_did_not_is_not(nowhere: str) -> None:
+    back: list[str] = []
+    store = RedisStore(f"redis://{nowhere}", hold=lambda _tries, _error: True, back=lambda: back.append("back"))
+    store.held(_tries([], succeed_at=1))
+    assert back == []
+    store.held(_tries([], succeed_at=3))
+    assert back == ["back"]
+
+
 def test_a_worker_that_must_stop_holds_no_longer(nowhere: str) -> None:
     calls: list[int] = []
     store = RedisStore(f"redis://{nowhere}", hold=lambda tries, _error: tries < 3)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -23,7 +27,7 @@ from worker.open_war_room import OpenWarRoom, Outcome, Report
 from worker.settings import Settings, Switch
 from worker.slots import Lines, NotYet, Reserved, Slots
 from worker.spans import Spans
-from worker.tracing import traces_of
+from worker.tracing import LAST_S, traces_of
 from worker.watched import WatchedApi
 
 if TYPE_CHECKING:
@@ -231,3 +235,20 @@ def test_traces_are_on_if_they_are_asked_for(otel: Switch, endpoint: str, on: bo
     assert settings.traced is on
     if not on:
         assert traces_of(settings, "worker") is None
+
+
+@pytest.mark.parametrize("process", ["worker", "producer"])
+def test_a_producer_whose_collector_is_away_ends_soon_and_says_nothing(process: str) -> None:
+    program = (
+        "import time\n"
+        "from worker.jobs import WarRoomJob\n"
+        "from worker.settings import Settings\n"
+        "from worker.tracing import traces_of\n"
+        f"traces_of(Settings.load(), {process!r}).enqueued(WarRoomJob(incident_id='0' * 24, integration_id=7))\n"
+        "print(time.time(), flush=True)"
+    )
+    env = os.environ | {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
+    done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True)
+    took_s = time.time() - float(done.stdout)
+    assert done.stderr == ""
+    assert took_s < LAST_S[process] + 1.5

@@ -32,6 +32,7 @@ NAMES: Final = (
     "WARROOMS_METRICS_ADDRESS",
     "WARROOMS_OTEL",
     "WARROOMS_TASK_EVENTS",
+    "WARROOMS_FLOWER_OPEN",
     "OTEL_EXPORTER_OTLP_ENDPOINT",
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
 )
@@ -320,6 +321,15 @@ def test_the_metrics_address_is_a_host_and_a_port_or_off(
 def test_a_metrics_address_that_is_none_is_refused_in_a_sentence(load: Callable[..., Settings], said: str) -> None:
     with pytest.raises(SettingsError, match="WARROOMS_METRICS_ADDRESS: must be host:port"):
         load(WARROOMS_METRICS_ADDRESS=said)
+
+
+@pytest.mark.parametrize("name", ["WARROOMS_TASK_EVENTS", "WARROOMS_FLOWER_OPEN"])
+def test_yes_and_no_are_said_in_the_usual_words_and_maybe_is_refused(load: Callable[..., Settings], name: str) -> None:
+    field = name.removeprefix("WARROOMS_").lower()
+    assert [getattr(load(**{name: said}), field) for said in ("yes", "TRUE", "on", "1")] == [True] * 4
+    assert [getattr(load(**{name: said}), field) for said in ("no", "false", "Off", "0")] == [False] * 4
+    with pytest.raises(SettingsError, match=f"{name}: must be yes or no, got 'maybe'$"):
+        load(**{name: "maybe"})
 
 
 def test_traces_are_on_where_a_collector_is_named_or_where_they_are_asked_for(load: Callable[..., Settings]) -> None:

@@ -151,7 +151,7 @@ def test_nothing_is_in_newest_of_an_account_that_never_had_a_job() -> None:
 def test_the_plot_says_in_words_what_it_shows() -> None:
     tens = (*(0,) * 57, 100, 167, 3)
     assert Plot(tens, 166.7).sentence() == (
-        "270 calls in the last 10 minutes; in ten seconds 0 to 167, 167 lately, 167 are allowed"
+        "270 calls in the last 10 minutes; bars of 10 s: 0 to 167 calls, the last 167; 167 allowed"
     )
     assert Plot((0,) * 60, 166.7).sentence() == "no call in the last ten minutes"
 

@@ -21,6 +21,7 @@ from producers.pausing import paused
 from producers.receipt import Receipt, Status
 from producers.watching import Sample, Watch
 from tests.records import ID, NOW_S, UNAUTHORIZED, record
+from worker.history import History, Hour, Most
 from worker.jobs import JobState, WarRoom, WarRoomJob
 from worker.orders import Order, Orders
 from worker.rate_limit import plan_of
@@ -232,6 +233,23 @@ def test_the_limits_of_a_suspended_account_blame_no_429() -> None:
         assert [line.partition(" since")[0] for line in rest[1:-1]] == bucket
     value = limit_text.account_json("default", ACCOUNT.plan, outlook(probed, halted=True), None, halt)
     assert value["trouble"] == halt.as_json()
+
+
+@pytest.mark.parametrize("pause_s", [0.0, 60.0])
+def test_how_long_it_takes_says_whether_a_pause_is_in_it(pause_s: float) -> None:
+    level = BucketLevel(pause_s, Lines(pause_s, pause_s, pause_s), (0.0,), plan_of("60/minute"))
+    forecast = outlook(level, queued=60)
+    assert limit_text.drained(forecast).startswith("the 60 jobs that wait take about ")
+    assert limit_text.drained(forecast).endswith("(the pause included)") is bool(pause_s)
+    assert limit_text.drained(forecast, plan_of("6/minute")).endswith("(the pause included)") is bool(pause_s)
+
+
+def test_what_went_out_is_told_with_times_that_have_an_offset() -> None:
+    hour = Hour(NOW_S, 7, Most(2, NOW_S), Most(7, NOW_S))
+    lines = limit_text.history_lines(History((hour,), ()), ACCOUNT.plan)
+    offset = f"{console.local(NOW_S).isoformat()[-6:]}"
+    assert [offset in line for line in lines] == [True, True, True, False, True]
+    assert len(lines[3]) == len(lines[4])
 
 
 def test_an_account_that_nobody_works_for_says_so() -> None:

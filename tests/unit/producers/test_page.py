@@ -10,8 +10,7 @@ import pytest
 from rich.console import Console
 
 from producers.board import Board
-from producers.cli.top import Fitted
-from producers.cli.top_view import view
+from producers.cli.top import Fitted, Whole
 from producers.crew import Crew
 from producers.halts import Halt
 from producers.http.boards import Eyes
@@ -111,6 +110,13 @@ def test_an_account_with_nothing_says_so() -> None:
         assert said in text
 
 
+def test_what_to_do_is_said_once_for_a_reason() -> None:
+    failed = [*letters("NoLicense", "NoLicense", "Expired", hint="buy one"), *letters("Timeout", hint="wait"), dead()]
+    text = " ".join(tree(Board.of([a_glance(newest=Newest({}, failed, 5))], 50)).text.split())
+    assert text.count("To do for") == 2
+    assert "To do for NoLicense, Expired:buy one To do for Timeout:wait" in text
+
+
 def test_a_file_beside_the_page_has_its_content_in_its_name() -> None:
     for name, media_type in ASSETS.items():
         found = asset_at(asset(name))
@@ -135,7 +141,7 @@ def drawn(board: Board, width: int, height: int | None = None, trouble: str = ""
     console = Console(
         file=out, width=width, height=height or 200, color_system=None, markup=False, emoji=False, highlight=False
     )
-    console.print(view(board, width) if height is None else Fitted(board, trouble))
+    console.print(Whole(board) if height is None else Fitted(board, trouble))
     return out.getvalue().splitlines()
 
 
@@ -143,8 +149,20 @@ def drawn(board: Board, width: int, height: int | None = None, trouble: str = ""
 @pytest.mark.parametrize("board", [evil_board(), many_accounts(0), many_accounts(1), many_accounts(20)])
 def test_no_line_is_wider_than_the_terminal_and_none_takes_it_over(board: Board, width: int) -> None:
     lines = drawn(board, width)
-    assert all(len(line.rstrip()) <= width for line in lines)
+    assert all(len(line) <= width for line in lines)
+    assert [line for line in lines if line != line.rstrip()] == []
     assert not [one for line in lines for one in line if not one.isprintable()]
+
+
+def test_forty_columns_wrap_the_gauges_and_indent_what_they_wrap() -> None:
+    lines = drawn(many_accounts(1), 40)
+    assert "  0 of 1,000 in the last minute, 1 token" in lines
+    wide = Board.of([a_glance(slots_us=(int(NOW_S * 1e6),) * 1000, rates="1000/minute;100000/day")], 50)
+    assert "  100,000 a 1 d" in "\n".join(drawn(wide, 40))
+    begins = lines.index(next(line for line in lines if line.startswith("    - ")))
+    letter = lines[begins : begins + 3]
+    assert " ".join(line.strip() for line in letter).endswith("69da451ef77b1b51f40e83ee Timeout: no answer")
+    assert all(line.startswith("      ") for line in letter[1:])
 
 
 def test_eighty_columns_show_it_all() -> None:

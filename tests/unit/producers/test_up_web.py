@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from producers.up import _wanted
+from producers.up import _wanted, with_port
 
 ALL = {"worker": "w", "web": "x", "flower": "f"}
 
@@ -22,3 +22,17 @@ def test_without_tokens_there_is_none_and_it_is_said(
     monkeypatch.delenv("WARROOMS_API_TOKENS_FILE", raising=False)
     assert set(_wanted(ALL)) == {"worker", "flower"}
     assert "set WARROOMS_API_TOKENS first" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("command", "at"),
+    [
+        ("warrooms web", "warrooms web --port 9000"),
+        ("exec warrooms  web --host ::1 | tee web.log", "exec warrooms  web --port 9000 --host ::1 | tee web.log"),
+        ("warrooms web --port 8081 --host ::1", "warrooms web --port 9000 --host ::1"),
+        ("warrooms web --port=8081", "warrooms web --port 9000"),
+        ("celery -A worker flower --port=5555", "celery -A worker flower --port=5555"),
+    ],
+)
+def test_the_port_of_the_http_api_can_be_chosen_and_no_other(command: str, at: str) -> None:
+    assert with_port(command, 9000) == at
