@@ -16,7 +16,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.context import Context
-from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
+from opentelemetry.trace import INVALID_SPAN, SpanKind, Status, StatusCode, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from worker.sampling import LANE
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from worker.records import Claim
 
 _W3C: Final = TraceContextTextMapPropagator()
+_NOT_SAMPLED: Final = "-00"
 
 
 class Spans(Telemetry):
@@ -52,6 +53,7 @@ class Spans(Telemetry):
         return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
 
     def claimed(self, claim: Claim) -> None:  # noqa: D102 - Telemetry
+        self._here.skipped = claim.trace.endswith(_NOT_SAMPLED)
         self._here.waits = claim
         self._here.context = _W3C.extract({"traceparent": claim.trace}, Context())
 
@@ -93,6 +95,10 @@ class Spans(Telemetry):
         kind: SpanKind = SpanKind.INTERNAL,
         failed: str = "",
     ) -> Span:
+        if getattr(
+            self._here, "skipped", False
+        ):  # as the first span said; to ask the SDK again costs as much as a span
+            return INVALID_SPAN
         now_ns = time.time_ns()
         span = self._tracer.start_span(
             name,
