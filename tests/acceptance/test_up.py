@@ -210,7 +210,7 @@ def test_a_taken_port_of_the_http_api_is_said_before_anything_starts(house: Hous
         )
         try:
             assert up.end() != 0
-            said = f"port {port} is taken; give web another --port in Procfile, or free this one"
+            said = f"port {port} is taken; give web another: warrooms up --port N (or in Procfile)"
             assert said in up.output()
             assert "worker.1" not in up.output()
             up.assert_nothing_left()
