@@ -1,6 +1,6 @@
 """Which traces are kept, unless OTEL_TRACES_SAMPLER says otherwise: those of urgent jobs, and of one bulk job in ten.
 
-A backlog of thousands of bulk jobs tells nothing more for being traced whole, and costs a seventh of a worker's CPU.
+A backlog of thousands of bulk jobs tells nothing more for being traced whole, and costs a worker more of its CPU.
 Needs the extra `otel`.
 """
 
