@@ -108,7 +108,7 @@ class AccountBoard:
     def waiting(self) -> int:
         """Jobs without a room that are not given up, and messages that nobody has read."""
         standing = self.seen.forecast.standing
-        return self.seen.forecast.jobs + standing.retrying + standing.opening
+        return self.seen.forecast.waiting + standing.opening
 
     @property
     def why(self) -> list[tuple[str, str]]:

@@ -76,6 +76,11 @@ class Forecast:
         starts_at = self.starts_at(lane, rank)
         return None if starts_at is None else starts_at + timedelta(seconds=self.took_s)
 
+    @property
+    def waiting(self) -> int:
+        """Those, and the jobs that wait for another attempt."""
+        return self.jobs + self.standing.retrying
+
     def retried_at(self, due_at: datetime) -> datetime | None:
         """When the call of a job that waits for its next attempt goes out: it comes back in front of its line."""
         slot_in_s = None if self.halted else _known(self._slot_in_s(1))

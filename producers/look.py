@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from producers.crew import Crew
 from producers.forecast import Forecast, now
 from producers.halts import Halt
+from producers.pausing import paused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,14 +23,22 @@ class Look:
     """What was known of an account at a moment.
 
     Args:
+        account: its name.
         forecast: its lines, its bucket and the limits in force, and what follows from them.
         crew: its workers.
         halt: why it is not called as usual; None if it is.
     """
 
+    account: str
     forecast: Forecast
     crew: Crew
     halt: Halt | None
+
+    @property
+    def hold(self) -> str:
+        """That a person paused the account, in a sentence; empty if nobody did."""
+        level = self.forecast.level
+        return f"account {self.account} is {paused(self.account, level, time.time())}" if level.lines.held else ""
 
 
 def look(desk: Desk) -> Look:
@@ -57,4 +67,4 @@ def look_of(desk: Desk, replies: Sequence[Any]) -> Look:
         later_in_s = max(0.0, ordered.until - forecast.at.timestamp())
         forecast = replace(forecast, later=desk.account.plan, later_in_s=later_in_s)
     halt = None if trouble is None else Halt(desk.account.name, trouble, level.lines.pause_s, level.lines.held)
-    return Look(forecast, crew, halt)
+    return Look(desk.account.name, forecast, crew, halt)

@@ -278,23 +278,9 @@ class Ledger:
         return progress_of(stored) if stored else None
 
     def last_ranks(self, batch: str) -> dict[Lane, int]:
-        """By lane, how many jobs stand in front of the batch's last one in line; lanes where none can be are left out.
-
-        At least so many: turns that were given and not used (the job was cancelled) count as if they were.
-        """
-        names = [f"{lane}.{which}" for lane in Lane for which in ("turn", "joined")]
-        stored = self._store.held(lambda: self._store.client.hmget(f"{self._base}:batch:{batch}", names))
-        turns = [int(turn or 0) for turn in cast("list[str | None]", stored)]
-        last = {lane: max(turns[2 * at], turns[2 * at + 1]) for at, lane in enumerate(Lane)}
-
-        def count() -> object:
-            pipe = self._store.client.pipeline(transaction=False)
-            for lane, turn in last.items():
-                pipe.zcount(f"{self._base}:line:{lane}", "-inf", turn)
-            return pipe.execute()
-
-        counts = cast("list[int]", self._store.held(count))
-        return {lane: many - 1 for lane, many in zip(last, counts, strict=True) if many}
+        """By lane, how many jobs stand in front of the batch's last one in line; see `Survey.last_ranks`."""
+        (ranks,) = self._store.together([self.survey.last_ranks(self._hash(f"{self._base}:batch:{batch}"))])
+        return ranks
 
     def batches(self, most: int = 10) -> list[str]:
         """The names of the newest batches, newest first."""
@@ -340,8 +326,10 @@ class Ledger:
         return workers
 
     def newest(self, batches: int, letters: int) -> Newest:
-        """At most so many of the newest batches and dead letters, and how old what waits is; for a board."""
-        return read_newest(self._store, self.account, batches=batches, letters=letters, retention_ms=self._retention_ms)
+        """At most so many of the newest batches and dead letters, for a board."""
+        return read_newest(
+            self._store, self.survey, self.account, batches=batches, letters=letters, retention_ms=self._retention_ms
+        )
 
     # --- inside ---
 

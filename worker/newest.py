@@ -8,14 +8,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from worker.jobs import JobKey, JobState, Lane
+from worker.jobs import JobKey, JobState
 from worker.ledger_fields import progress_of, record_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from worker.jobs import Lane
     from worker.records import Progress, Record
     from worker.redis_store import RedisStore
+    from worker.survey import Survey
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +43,15 @@ class Newest:
     letters_in_all: int
 
 
-def read_newest(store: RedisStore, account: str, *, batches: int, letters: int, retention_ms: int) -> Newest:
+def read_newest(
+    store: RedisStore, survey: Survey, account: str, *, batches: int, letters: int, retention_ms: int
+) -> Newest:
     """Reads at most so many batches and dead letters.
 
     Raises:
         QueueUnavailable: Redis does not answer.
     """
     base = f"warrooms:{{{account}}}"
-    lines = [f"{base}:line:{lane}" for lane in Lane]
     first = [("ZRANGE", f"{base}:batches", 0, batches - 1, "REV"), ("ZRANGE", f"{base}:failed", 0, letters - 1, "REV")]
     names, dead, now = _all(store, [*first, ("TIME",)])
     now_ms = int(now[0]) * 1000 + int(now[1]) // 1000
@@ -64,27 +67,18 @@ def read_newest(store: RedisStore, account: str, *, batches: int, letters: int, 
     keys = (JobKey.parse(f"{account}.{short}") for short in dead)
     records = [record_of(key, one) for key, one in zip(keys, rest[len(names) :], strict=False) if one]
     return Newest(
-        batches=_ranked(store, lines, {name: stored for name, stored in counted.items() if stored}),
+        batches=_ranked(store, survey, {name: stored for name, stored in counted.items() if stored}),
         letters=[record for record in records if record.state is JobState.FAILED],
         letters_in_all=in_all,
     )
 
 
-def _ranked(store: RedisStore, lines: Sequence[str], found: Mapping[str, Mapping[str, str]]) -> dict[str, NewBatch]:
-    """The batches, each with the ranks of its last jobs; see `Ledger.last_ranks`."""
+def _ranked(store: RedisStore, survey: Survey, found: Mapping[str, Mapping[str, str]]) -> dict[str, NewBatch]:
+    """The batches, each with the ranks of its last jobs."""
     progress = {name: progress_of(stored) for name, stored in found.items()}
-    asked = [
-        ("ZCOUNT", line, "-inf", max(int(found[name].get(f"{lane}.{which}", 0)) for which in ("turn", "joined")))
-        for name in found
-        if progress[name].states[JobState.QUEUED] > 0
-        for lane, line in zip(Lane, lines, strict=True)
-    ]
-    counts = iter(_all(store, asked))
-    ranked = {}
-    for name, jobs in progress.items():
-        many = {lane: next(counts) for lane in Lane} if jobs.states[JobState.QUEUED] > 0 else {}
-        ranked[name] = NewBatch(jobs, {lane: count - 1 for lane, count in many.items() if count})
-    return ranked
+    waiting = [name for name, jobs in progress.items() if jobs.states[JobState.QUEUED] > 0]
+    ranks = dict(zip(waiting, store.together([survey.last_ranks(found[name]) for name in waiting]), strict=True))
+    return {name: NewBatch(jobs, ranks.get(name, {})) for name, jobs in progress.items()}
 
 
 def _all(store: RedisStore, commands: Sequence[tuple[str | int, ...]]) -> list[Any]:

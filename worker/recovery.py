@@ -7,12 +7,11 @@ workers themselves, one at a time, no extra process; ledger_lua/rescue.lua says 
 from __future__ import annotations
 
 import logging
-import threading
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
-from worker.errors import WarroomsError
 from worker.records import Reason
+from worker.rounds import Rounds, going_on
 from worker.telemetry import SILENT
 
 if TYPE_CHECKING:
@@ -35,30 +34,15 @@ _SAID: Final = {
 }
 
 
-class Recovery:
-    """A thread of the worker that looks after all accounts.
+def recovery_rounds(runtime: Runtime) -> Rounds:
+    """The thread of the worker that looks after all its accounts."""
 
-    Args:
-        runtime: the worker's belongings; the thread ends when `runtime.stopping` is set.
-    """
+    def look() -> None:
+        for name, desk in runtime.desks.items():
+            with going_on(log, f"recover jobs of {name}"):
+                recover(desk.ledger, telemetry=runtime.telemetry)
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-        self._thread = threading.Thread(target=self._run, name="recovery", daemon=True)
-
-    def start(self) -> None:
-        """Starts looking."""
-        self._thread.start()
-
-    def _run(self) -> None:
-        while not self._runtime.stopping.wait(EVERY_S):
-            for desk in self._runtime.desks.values():
-                try:
-                    recover(desk.ledger, telemetry=self._runtime.telemetry)
-                except WarroomsError as error:
-                    log.warning("cannot recover jobs: %s", error)
-                except Exception:
-                    log.exception("cannot recover jobs of %s", desk.account.name)
+    return Rounds("recovery", EVERY_S, runtime.stopping, look)
 
 
 def recover(ledger: Ledger, every_ms: int = round(EVERY_S * 900), telemetry: Telemetry = SILENT) -> int:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import threading
 from typing import TYPE_CHECKING, Final
 
-from worker.errors import NoMoreSlots, WarroomsError
+from worker.errors import NoMoreSlots
+from worker.rounds import Rounds, going_on
 
 if TYPE_CHECKING:
     from worker.bootstrap import Runtime
@@ -16,32 +16,16 @@ log = logging.getLogger(__name__)
 EVERY_S: Final = 15.0
 
 
-class Renewal:
-    """A thread of the worker that asks for what is not known any more, of all accounts whose settings do not say it.
+def renewal_rounds(runtime: Runtime) -> Rounds:
+    """The thread that asks for what is not known any more, of the accounts whose settings do not say it."""
+    asked = {name: desk for name, desk in runtime.desks.items() if desk.account.integration_id is None}
 
-    Args:
-        runtime: the worker's belongings; the thread ends when `runtime.stopping` is set.
-    """
-
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-        self._thread = threading.Thread(target=self._run, name="renewal", daemon=True)
-
-    def start(self) -> None:
-        """Starts asking, unless every account's settings say all."""
-        if any(desk.account.integration_id is None for desk in self._runtime.desks.values()):
-            self._thread.start()
-
-    def _run(self) -> None:
-        while True:
-            for desk in self._runtime.desks.values():
+    def look() -> None:
+        for name, desk in asked.items():
+            with going_on(log, f"ask for the IM integration of {name}"):
                 try:
                     desk.usual.renew()
                 except NoMoreSlots as held:
-                    log.debug("cannot ask for the IM integration of %s: %s", desk.account.name, held)
-                except WarroomsError as error:
-                    log.warning("cannot ask for the IM integration of %s: %s", desk.account.name, error)
-                except Exception:
-                    log.exception("cannot ask for the IM integration of %s", desk.account.name)
-            if self._runtime.stopping.wait(EVERY_S):
-                return
+                    log.debug("cannot ask for the IM integration of %s: %s", name, held)
+
+    return Rounds("renewal", EVERY_S, runtime.stopping, look, at_once=True)

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from worker.errors import WarroomsError
 from worker.orders import NO_ORDERS
+from worker.rounds import Rounds, going_on
 from worker.token_bucket import ORDERS_KEY
 
 if TYPE_CHECKING:
@@ -27,31 +26,25 @@ EVERY_S: Final = 0.25
 
 
 class Steering:
-    """The thread.
+    """What it knows of the orders.
 
     Args:
-        runtime: the worker's belongings; the thread ends when `runtime.stopping` is set.
+        runtime: the worker's belongings.
     """
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._thread = threading.Thread(target=self._run, name="steering", daemon=True)
         self._told: str | None = None
         self._known: dict[str, Orders] = {}
         self._next_end = -math.inf
 
     def start(self) -> None:
-        """Starts following."""
-        self._thread.start()
+        """Starts following, in a thread of its own."""
+        Rounds("steering", EVERY_S, self._runtime.stopping, self._round).start()
 
-    def _run(self) -> None:
-        while not self._runtime.stopping.wait(EVERY_S):
-            try:
-                self.look()
-            except WarroomsError as error:
-                log.warning("cannot see what was ordered: %s", error)
-            except Exception:
-                log.exception("cannot see what was ordered")
+    def _round(self) -> None:
+        with going_on(log, "see what was ordered"):
+            self.look()
 
     def look(self) -> None:
         """Asks whether something was ordered, or has ended by itself, and follows it."""

@@ -11,6 +11,8 @@ from worker.reading import Reading
 from worker.records import Standing
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from worker.records import Progress
     from worker.redis_store import RedisStore
 
@@ -66,6 +68,22 @@ class Survey:
             return {lane: max(0.0, now_s - ms / 1000) if ms else 0.0 for lane, ms in zip(Lane, created, strict=True)}
 
         return Reading(ask, read)
+
+    def last_ranks(self, batch: Mapping[str, str]) -> Reading[dict[Lane, int]]:
+        """By lane, how many jobs stand in front of a batch's last one in line; lanes where none can be are left out.
+
+        At least so many: turns that were given and not used (the job was cancelled) count as if they were.
+
+        Args:
+            batch: its hash in the ledger.
+        """
+        last = {lane: max(int(batch.get(f"{lane}.{which}", 0)) for which in ("turn", "joined")) for lane in Lane}
+
+        def ask(pipe: Any) -> None:  # noqa: ANN401
+            for lane, turn in last.items():
+                pipe.zcount(f"{self._base}:line:{lane}", "-inf", turn)
+
+        return Reading(ask, lambda counts: {lane: many - 1 for lane, many in zip(last, counts, strict=True) if many})
 
     def standing(self) -> Reading[Standing]:
         """Who stands in the account's lines."""

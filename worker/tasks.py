@@ -20,10 +20,10 @@ from worker.im_integration import Usual
 from worker.messages import TASK, shown
 from worker.observed import Observed
 from worker.outcomes import Outcomes
-from worker.recovery import Recovery
+from worker.recovery import recovery_rounds
 from worker.redis_store import RedisStore
 from worker.refusals import LONGEST, Refusal, Refusals
-from worker.renewal import Renewal
+from worker.renewal import renewal_rounds
 from worker.settings import Settings
 from worker.steering import Steering
 from worker.task_events import TaskEvents
@@ -194,9 +194,9 @@ def _start(sender: Any = None, **_: object) -> None:  # noqa: ANN401
             _end(str(error), EXIT_UNREACHABLE)
     _heartbeat = Heartbeat(runtime(), settings.redis_url)
     _heartbeat.start()
-    Recovery(runtime()).start()
+    recovery_rounds(runtime()).start()
     Steering(runtime()).start()
-    Renewal(runtime()).start()
+    renewal_rounds(runtime()).start()
     _observed.serve(settings, runtime().stopping)
 
 

@@ -16,8 +16,8 @@ from producers.cli.exits import Exit, Stopped
 from producers.cli.integrations import Reasons, lookup
 from producers.cli.interrupts import as_interrupts, exit_of
 from producers.cli.ticker import Ticker
-from producers.desk import Desk, halts_of, hold_of
 from producers.incident_list import IncidentList
+from producers.look import look
 from producers.paced import Paced
 from producers.queue import JobQueue, new_batch_name
 from producers.receipt import Status
@@ -194,9 +194,9 @@ def _queue(run: _Run) -> None:
             ticker.show(outcome.progress())
     if outcome.tally.total:
         outcome.tally.on_disk = on_disk.wait()
-        name = run.account.name
-        desk = Desk(run.account, run.queue.ledger(name), run.queue.bucket(name))
-        outcome.halts, outcome.hold = halts_of([desk]), hold_of(desk)
+        (desk,) = run.queue.desks([run.account.name])
+        seen = look(desk)
+        outcome.halts, outcome.hold = [seen.halt] if seen.halt else [], seen.hold
 
 
 def _hand_in(run: _Run, piece: Piece) -> None:

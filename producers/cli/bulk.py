@@ -138,13 +138,12 @@ def _queue(run: _Run, stream: BinaryIO) -> None:
 
 def _look_at_accounts(queue: JobQueue, names: Iterable[str], outcome: Outcome) -> None:
     """Are they called, and does somebody work for them?"""
-    from producers.crew import Crew  # noqa: PLC0415
-    from producers.desk import Desk, halts_of, hold_of  # noqa: PLC0415 - not for --dry-run
+    from producers.look import look  # noqa: PLC0415 - not for --dry-run
 
-    desks = [Desk(queue.accounts[name], queue.ledger(name), queue.bucket(name)) for name in sorted(names)]
-    outcome.halts = halts_of(desks)
-    outcome.holds = [hold for desk in desks if (hold := hold_of(desk))]
-    outcome.crews = {desk.account.name: Crew(desk.ledger.workers()) for desk in desks}
+    looks = [look(desk) for desk in sorted(queue.desks(set(names)), key=lambda desk: desk.account.name)]
+    outcome.halts = [seen.halt for seen in looks if seen.halt]
+    outcome.holds = [seen.hold for seen in looks if seen.hold]
+    outcome.crews = {seen.account: seen.crew for seen in looks}
 
 
 def _told(jobs: Iterable[WarRoomJob], what: str) -> Iterator[WarRoomJob]:

@@ -16,7 +16,7 @@ from producers.cli.failed_text import Sum
 from producers.cli.selecting import select
 from producers.cli.views import account_option
 from producers.console import about, many, number
-from producers.desk import halts_of
+from producers.look import look
 from worker.errors import QueueUnavailable
 
 if TYPE_CHECKING:
@@ -168,7 +168,8 @@ def _takes(action: Action, selection: Selection, done: Done) -> list[str]:
             takes = about(desk.account.plan.drain_s(count))
             lines.append(f"account {desk.account.name}: {many(count, 'job')} at the end of the line, {takes} of calls")
     concerned = [desk for desk in selection.desks if done.accounts[desk.account.name]]
-    return [*lines, *(f"{halt.sentence()}: they wait" for halt in halts_of(concerned))]
+    halts = [look(desk).halt for desk in concerned]
+    return [*lines, *(f"{halt.sentence()}: they wait" for halt in halts if halt)]
 
 
 def _as_json(action: Action, selection: Selection, done: Done, *, dry_run: bool) -> dict[str, object]:

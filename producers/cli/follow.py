@@ -12,9 +12,9 @@ from producers.cli.desks import Patience, failures, known_batch, open_desks
 from producers.cli.exits import Exit, Stopped
 from producers.cli.interrupts import exit_of
 from producers.cli.views import failure_lines
-from producers.crew import Crew
-from producers.desk import batch_progress, halts_of
-from producers.outlook import batch_ends_in_s, last_of, outlook
+from producers.desk import batch_progress
+from producers.look import look
+from producers.outlook import batch_ends_in_s, last_of
 from producers.pausing import pause_s, paused
 from producers.watching import Sample, Watch, line, result
 from worker.errors import QueueUnavailable
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rich.live import Live
 
     from producers.desk import Desk
+    from producers.look import Look
     from producers.watching import View
     from worker.records import Progress, Record
 
@@ -107,21 +108,17 @@ def take_sample(desks: Sequence[Desk], batch: str | None) -> Sample:
     if not mine:
         raise QueueUnavailable(f"batch {batch} is gone from Redis: was its data lost? Hand the jobs in again")
     busy = [desk for desk in desks if desk.account.name in mine and mine[desk.account.name].waiting > 0]
-    forecasts = [outlook(desk) for desk in busy]
+    looks = [look(desk) for desk in busy]
     if batch is None:
-        ends_in_s = last_of(forecast.empty_in_s() for forecast in forecasts)
+        ends_in_s = last_of(seen.forecast.empty_in_s() for seen in looks)
     else:
         ends_in_s = last_of(
-            batch_ends_in_s(desk, forecast, batch, mine[desk.account.name])
-            for desk, forecast in zip(busy, forecasts, strict=True)
+            batch_ends_in_s(desk, seen.forecast, batch, mine[desk.account.name])
+            for desk, seen in zip(busy, looks, strict=True)
         )
-    levels = [(desk.account.name, forecast.level) for desk, forecast in zip(busy, forecasts, strict=True)]
-    longest = max(levels, key=lambda named: named[1].lines.pause_s, default=None)
-    halts = tuple(halts_of(busy))
-    # Until its probe an account that is down or suspended is paused, too, but by no 429.
-    probed = longest is not None and not longest[1].lines.held and longest[0] in {halt.account for halt in halts}
-    idle = [desk for desk in desks if desk.account.name in mine]
-    plans = [forecast.plan for forecast in forecasts] or [desk.account.plan for desk in idle]
+    longest = max(looks, key=lambda seen: seen.forecast.level.lines.pause_s, default=None)
+    plans = [seen.forecast.plan for seen in looks]
+    plans = plans or [desk.account.plan for desk in desks if desk.account.name in mine]
     return Sample(
         at_s=time.monotonic(),
         queued=_count(mine.values(), JobState.QUEUED),
@@ -135,13 +132,20 @@ def take_sample(desks: Sequence[Desk], batch: str | None) -> Sample:
         rate_per_s=sum(plan.rate_per_s for plan in plans) or 1.0,
         allowed_per_s=sum(plan.allowed_per_s for plan in plans) or 1.0,
         ends_in_s=ends_in_s,
-        pause_s=longest[1].lines.pause_s if longest else 0.0,
-        paused=paused(*longest, time.time()) if longest and not probed else "",
-        passing=any(forecast.later is not None for forecast in forecasts),
-        held=longest is not None and pause_s(longest[1]) is None,
-        halts=halts,
-        alive=min((Crew(desk.ledger.workers()).alive for desk in busy), default=None),
+        pause_s=longest.forecast.level.lines.pause_s if longest else 0.0,
+        paused=_paused(longest) if longest else "",
+        passing=any(seen.forecast.later is not None for seen in looks),
+        held=longest is not None and pause_s(longest.forecast.level) is None,
+        halts=tuple(seen.halt for seen in looks if seen.halt),
+        alive=min((seen.crew.alive for seen in looks), default=None),
     )
+
+
+def _paused(seen: Look) -> str:
+    """Why; until its probe an account that is down or suspended is paused, too, but by no 429."""
+    level = seen.forecast.level
+    probed = seen.halt is not None and not level.lines.held
+    return "" if probed else paused(seen.account, level, time.time())
 
 
 def _count(each: Iterable[Progress], state: JobState) -> int:

@@ -15,7 +15,6 @@ from producers.cli.limit_text import account_json, account_lines, drained, histo
 from producers.look import look
 from producers.outlook import outlook
 from producers.span import length_s
-from worker.errors import SettingsError
 from worker.rate_limit import plan_of
 
 if TYPE_CHECKING:
@@ -49,7 +48,8 @@ def set_(
     """Sets the rates of an account while the workers run, or takes that back.
 
     Raises:
-        BadInput: no such account, no rates, or rates that the API may refuse.
+        BadInput: no such account, or rates that the API may refuse.
+        SettingsError: no rates, or no span of time.
         QueueUnavailable: Redis does not answer.
     """
     if configured == (new_rates is not None):
@@ -70,7 +70,8 @@ def pause(span: str | None, account: str | None, *, json: bool) -> Exit:
     """Lets no call of the account go out for a while, or until it is resumed; jobs wait and lose nothing.
 
     Raises:
-        BadInput: no such account, or no span of time.
+        BadInput: no such account.
+        SettingsError: no span of time.
         QueueUnavailable: Redis does not answer.
     """
     for_s = _span_s(span)
@@ -83,7 +84,8 @@ def what_if(new_rates: str, account: str | None, *, json: bool) -> Exit:
     """Says how long what waits would take at other rates; changes nothing.
 
     Raises:
-        BadInput: no such account, or no rates.
+        BadInput: no such account.
+        SettingsError: no rates.
         QueueUnavailable: Redis does not answer.
     """
     told = []
@@ -97,7 +99,7 @@ def what_if(new_rates: str, account: str | None, *, json: bool) -> Exit:
                     "account": desk.account.name,
                     "rates": str(plan),
                     "sustained_per_minute": round(plan.rate_per_s * 60, 1),
-                    "waiting": forecast.jobs + forecast.standing.retrying,
+                    "waiting": forecast.waiting,
                     "empty_in_s": None if then_s is None else round(then_s, 1),
                     "empty_in_s_now": None if now_s is None else round(now_s, 1),
                     "breaks": None if broken is None else str(broken),
@@ -147,10 +149,7 @@ def _one(account: str | None) -> Desk:
 
 
 def _plan(new_rates: str, desk: Desk) -> Plan:
-    try:
-        return plan_of(new_rates, desk.account.plan.limits[0].spread_us)
-    except SettingsError as error:
-        raise BadInput(str(error)) from None
+    return plan_of(new_rates, desk.account.plan.limits[0].spread_us)
 
 
 def _check(plan: Plan, desk: Desk, *, above: bool) -> None:
@@ -163,12 +162,7 @@ def _check(plan: Plan, desk: Desk, *, above: bool) -> None:
 
 
 def _span_s(text: str | None) -> float | None:
-    if text is None:
-        return None
-    try:
-        return length_s("--for", text)
-    except SettingsError as error:
-        raise BadInput(str(error)) from None
+    return None if text is None else length_s("--for", text)
 
 
 def _by() -> str:

@@ -26,7 +26,7 @@ def rates(plan: Plan) -> str:
 
 def drained(forecast: Forecast, plan: Plan | None = None) -> str:
     """How long what waits takes, in words; at other limits, if `plan` is given."""
-    jobs = forecast.jobs + forecast.standing.retrying
+    jobs = forecast.waiting
     if not jobs:
         return "no job waits"
     takes_s = forecast.empty_in_s() if plan is None else forecast.at_limits(plan).empty_in_s()
@@ -108,7 +108,7 @@ def account_json(
         "pause_s": pause_s(level),
         "tokens": [max(0.0, tokens) for tokens in level.tokens],
         "next_slot_s": next_slot_s(level),
-        "waiting": forecast.jobs + forecast.standing.retrying,
+        "waiting": forecast.waiting,
         "empty_in_s": None if empty_in_s is None else round(empty_in_s, 1),
     }
     return value if kept is None else value | {"history": _history_json(kept)}

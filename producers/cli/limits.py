@@ -9,7 +9,7 @@ from producers import console
 from producers.cli.desks import open_desks
 from producers.cli.exits import Exit
 from producers.crew import Crew
-from producers.desk import halt_of
+from producers.look import look
 from producers.pausing import paused
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def resume(account: str | None, *, json: bool) -> Exit:
         QueueUnavailable: Redis does not answer.
     """
     desks = open_desks(account)
-    done = [(desk, halt_of(desk), desk.bucket.resume(ends_hold=len(desks) == 1)) for desk in desks]
+    done = [(desk, look(desk).halt, desk.bucket.resume(ends_hold=len(desks) == 1)) for desk in desks]
     if json:
         listed = [
             {

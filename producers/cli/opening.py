@@ -16,8 +16,7 @@ from producers.cli.desks import Patience, defaults, open_desks
 from producers.cli.exits import Exit, StillWaiting, Stopped
 from producers.cli.integrations import Reasons, lookup
 from producers.cli.views import room_link, state_of, to_do
-from producers.crew import Crew
-from producers.desk import Desk, halt_of, hold_of
+from producers.look import look
 from producers.parsing import parse_job
 from producers.queue import JobQueue
 from producers.receipt import Receipt, Status
@@ -28,7 +27,8 @@ from worker.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from producers.halts import Halt
+    from producers.desk import Desk
+    from producers.look import Look
     from producers.parsing import Defaults
     from worker.records import Record
 
@@ -59,12 +59,9 @@ def open_one(
         job = _job(fields, settings, queue, usual)
         receipt = queue.enqueue(job)
         record = queue.ledger(job.account).record(job.id)
-        desk = Desk(accounts[job.account], queue.ledger(job.account), queue.bucket(job.account))
-        halt, hold = halt_of(desk), hold_of(desk)
-        crew = Crew(queue.ledger(job.account).workers())
-    line = partial(
-        _receipt_line, job, receipt, record, _waits_for(halt, crew, held=bool(hold) and receipt.starts_at is None)
-    )
+        (desk,) = queue.desks([job.account])
+        seen = look(desk)
+    line = partial(_receipt_line, job, receipt, record, _waits_for(seen, known=receipt.starts_at is not None))
     if wait and not (record and record.state.finished):
         if not json:
             console.remark(line())
@@ -73,13 +70,13 @@ def open_one(
         except KeyboardInterrupt:
             raise Stopped(f"stopped waiting; the job goes on: warrooms status {job.id}") from None
     if json:
-        told = {**receipt_json(receipt), "workers_alive": crew.alive}
+        told = {**receipt_json(receipt), "workers_alive": seen.crew.alive}
         console.answer_json({**told, **(record_json(record) if record else {})})
     elif not wait or record is None or record.state.finished:
         console.answer(_record_line(record) if wait and record else line())
     if not wait and not (record and record.state.finished):
-        why = [halt.sentence() if halt else "", hold] if not json else []
-        console.remark(*filter(None, [*why, crew.sentence(job.account)]))
+        why = [] if json else _why_not_called(seen)
+        console.remark(*filter(None, [*why, seen.crew.sentence(job.account)]))
     if wait and record is not None and not record.state.finished:
         raise StillWaiting(
             f"the job is still {record.state.value} after {timeout_s:g} s and goes on; "
@@ -144,17 +141,16 @@ class _News:
         """Says once why the account is not called or that nobody works for it, and once that this is over."""
         if self._quiet:
             return
-        name = desk.account.name
-        alone = Crew(desk.ledger.workers()).sentence(name)
+        name, seen = desk.account.name, look(desk)
+        alone = seen.crew.sentence(name)
         if alone and not self._lonely:
             console.remark(alone)
         elif self._lonely and not alone:
             console.remark(f"account {name} has a worker")
         self._lonely = bool(alone)
-        halt, hold = halt_of(desk), hold_of(desk)
-        halted = (halt and (halt.trouble.level, halt.trouble.code), bool(hold))
+        halted = (seen.halt and (seen.halt.trouble.level, seen.halt.trouble.code), bool(seen.hold))
         if any(halted) and halted != self._halted:
-            console.remark(*filter(None, [halt.sentence() if halt else "", hold]))
+            console.remark(*_why_not_called(seen))
         elif self._halted and not any(halted):
             console.remark(f"account {name} is called again")
         self._halted = halted if any(halted) else None
@@ -164,11 +160,16 @@ def _because(record: Record) -> str:
     return f": {record.message}" if record.state is JobState.RETRYING and record.message else ""
 
 
-def _waits_for(halt: Halt | None, crew: Crew, *, held: bool) -> str:
-    """What has to happen before the job can start at all; empty if nothing."""
-    if halt is not None or held:
+def _why_not_called(seen: Look) -> list[str]:
+    """Why the account is not called, a sentence each: by itself, by a person."""
+    return [sentence for sentence in (seen.halt.sentence() if seen.halt else "", seen.hold) if sentence]
+
+
+def _waits_for(seen: Look, *, known: bool) -> str:
+    """What has to happen before the job can start at all; empty if nothing. `known`: whether its time is."""
+    if seen.halt is not None or (seen.hold and not known):
         return "waits until its account is called again"
-    return "" if crew.alive else "waits for a worker"
+    return "" if seen.crew.alive else "waits for a worker"
 
 
 def _receipt_line(job: WarRoomJob, receipt: Receipt, record: Record | None, waits: str) -> str:

@@ -3,13 +3,13 @@
 from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 
-from producers.crew import Crew
-from producers.desk import Desk, halt_of
+from producers.desk import Desk
 from producers.http import examples, schemas
 from producers.http.answering import Json
 from producers.http.problems import Kind
 from producers.http.schemas import LimitJson, LimitsJson
 from producers.http.web import MayRead, Web, web_of
+from producers.look import look
 from producers.pausing import next_slot_s, pause_s, paused_json
 from worker.jobs import JobState
 
@@ -38,8 +38,8 @@ async def limits(request: Request, caller: MayRead) -> Response:
 
 
 def _limit(desk: Desk, most: int) -> LimitJson:
-    level, progress, halt = desk.bucket.peek(), desk.ledger.progress(), halt_of(desk)
-    plan = level.plan
+    seen, progress = look(desk), desk.ledger.progress()
+    level, plan = seen.forecast.level, seen.forecast.plan
     queued = max(0, progress.states[JobState.QUEUED])
     urgent = min(max(0, progress.queued_urgent), queued)
     said: LimitJson = {
@@ -51,8 +51,8 @@ def _limit(desk: Desk, most: int) -> LimitJson:
         "next_slot_s": next_slot_s(level),
         "pause_s": pause_s(level),
         "paused": paused_json(level),
-        "halt": None if halt is None else halt.as_json(),
-        "workers_alive": Crew(desk.ledger.workers()).alive,
+        "halt": None if seen.halt is None else seen.halt.as_json(),
+        "workers_alive": seen.crew.alive,
         "waiting": {
             "urgent": urgent,
             "bulk": queued - urgent,

@@ -18,7 +18,7 @@ from worker.jobs import JobState, Lane, WarRoomJob
 from worker.ledger import DEAD_MS, LOST_MS, Ledger
 from worker.messages import queue_name
 from worker.records import Claim, Stray
-from worker.recovery import EVERY_S, MOST, Recovery, recover
+from worker.recovery import EVERY_S, MOST, recover, recovery_rounds
 from worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ def test_a_workers_thread_looks_after_all_accounts_whatever_becomes_of_one(
     good = runtime.desks["default"]
     bad: Any = replace(good, ledger=Troubled(runtime.store, "bad"))
     put_aside(good.ledger, store, default_job(1), delay_s=0)
-    thread = Recovery(replace(runtime, desks={"bad": bad, "default": good}))
+    thread = recovery_rounds(replace(runtime, desks={"bad": bad, "default": good}))
     thread.start()
     until(lambda: bad.ledger.troubles >= 2, "both kinds of trouble")
     assert store.client.brpop(["warrooms.default"], timeout=5)
