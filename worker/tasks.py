@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -204,6 +205,8 @@ def _start(sender: Any = None, **_: object) -> None:  # noqa: ANN401
 def _consumes(sender: Any = None, **_: object) -> None:  # noqa: ANN401
     global _consumer  # noqa: PLW0603 - as above
     _consumer = sender
+    gc.collect()
+    gc.freeze()  # what is here stays: to look through it again and again made every slot of a tenth of a second late
 
 
 @signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]
