@@ -57,7 +57,7 @@ def scripts(stack: Stack) -> dict[str, float]:
     info = stack.redis.info("commandstats")
     all_calls = info["cmdstat_evalsha"]["calls"]
     pexpire = info.get("cmdstat_pexpire", {"calls": 0})["calls"]
-    finished = int(stack.redis.hget("warrooms:{default}:counts", "opened") or 0)
+    finished = int(stack.redis.hget("warrooms:{default}:account", "opened") or 0)
     return {"all": all_calls, "acquire": pexpire - finished}
 
 

@@ -41,7 +41,7 @@ def main() -> None:
             escaped.append(inside["arrivals_in_pause"] - before["arrivals_in_pause"])
             time.sleep(2)
         stats = stack.stats()
-        failed = int(stack.redis.hget("warrooms:{default}:counts", "failed") or 0)
+        failed = int(stack.redis.hget("warrooms:{default}:account", "failed") or 0)
         queue.close()
     print(
         json.dumps(

@@ -192,7 +192,7 @@ def fill(queue: JobQueue) -> None:
         base = f"warrooms:{{{name}}}"
         mine = [WarRoomJob(account=name, incident_id=f"{n:024x}", integration_id=INTEGRATION_ID) for n in range(100)]
         desk.ledger.enqueue(mine, "backlog")
-        client.hset(f"{base}:counts", "opened", MILLION // ACCOUNTS)
+        client.hset(f"{base}:account", "opened", MILLION // ACCOUNTS)
         client.zadd(f"{base}:failed", {f"{n:024x}.1": n for n in range(1000, 1100)})
         for number in range(3):
             desk.ledger.beat(f"worker-{number}")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # What has no TTL because it may not: each is bounded by something that ends.
 LIVE_FOR_EVER: Final = re.compile(
     r"warrooms:\{[^}]+\}:("
-    "counts|watch"  # a fixed set of fields per account
+    "account"  # a fixed set of fields per account
     "|claims|retries|line:bulk|line:urgent"  # jobs that are not finished; each leaves with its state
     "|failed|batches"  # trimmed by age, whenever one comes in
     "|limit"  # what a person ordered until it is taken back

@@ -156,7 +156,7 @@ def _audit_places(store: RedisStore, records: dict[str, dict[str, str]]) -> None
 def _audit_counts(store: RedisStore, records: dict[str, dict[str, str]]) -> None:
     states = Counter(fields["state"] for fields in records.values())
     lanes = Counter(f"queued.{fields['lane']}" for fields in records.values() if fields["state"] == "queued")
-    assert _counts(store, f"{BASE}:counts") == states + lanes
+    assert _counts(store, f"{BASE}:account") == states + lanes
     for key in store.client.scan_iter(f"{BASE}:batch:*"):
         name = str(key).rpartition(":")[2]
         mine = [fields for fields in records.values() if name in fields.get("batches", "").split(",")]

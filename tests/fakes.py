@@ -13,7 +13,8 @@ from worker.health import Health
 from worker.jobs import INT64_MAX, JobState, Lane, WarRoom, WarRoomJob
 from worker.ledger import DEAD_MS, LOST_MS
 from worker.records import Claim, Entered, Progress, Reason, Record, Stray
-from worker.slots import Lines, NotYet, Reserved, Slot
+from worker.retry_policy import MAX_ATTEMPTS
+from worker.slots import Asking, Lines, NotYet, Reserved, Slot, Taken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -182,6 +183,18 @@ class FakeLedger:
         self._heard[worker] = now
         failing_s = max(0, now - kept.first) / 1000 if kept.first is not None else 0.0
         return Claim(self._named(kept), kept.token, kept.attempts + 1, kept.look, failing_s, kept.denials)
+
+    def take(self, job: WarRoomJob, worker: str) -> Taken | JobState:
+        """Claims; the bucket of this twin never has a slot at once."""
+        claim = self.claim(job, worker)
+        if isinstance(claim, JobState):
+            return claim
+        return Taken(claim, NotYet(0.0, NOW) if claim.attempt <= MAX_ATTEMPTS else None)
+
+    def slot(self, claim: Claim, *, sent: bool, ticket: bool) -> Reserved | NotYet | None:
+        """The bucket of this twin has a slot for whoever comes again."""
+        assert ticket
+        return Reserved(0.0, "", NOW) if self.begin(claim, sent=sent) else None
 
     def begin(self, claim: Claim, *, sent: bool) -> bool:
         kept = self._held(claim)
@@ -464,23 +477,24 @@ class FakeSlots:
         self.given_back: list[str] = []
         self.pauses: list[tuple[str, float | None]] = []
         self.told: list[Told] = []
-        self.late: set[str] = set()
 
     def expect(self, *script: Exception | Callable[[], None] | None) -> None:
         self._script.extend(script)
 
-    def take(self, lane: Lane, asked: Callable[[], None] = lambda: None) -> Slot:
+    def now(self) -> float:
+        return 0.0
+
+    def take(self, lane: Lane, asking: Asking | None = None, asked: Callable[[], None] = lambda: None) -> Slot:
         asked()
         step = self._script.popleft() if self._script else None
         if isinstance(step, Exception):
             raise step
         if step is not None:
             step()
+        if asking is not None:
+            asking.ask(True)
         self.taken.append(lane)
         return Slot(f"slot {len(self.taken)}", 0.25, came_at=100.0 * len(self.taken))
-
-    def in_time(self, slot: Slot) -> bool:
-        return slot.receipt not in self.late
 
     def give_back(self, slot: Slot) -> None:
         self.given_back.append(slot.receipt)

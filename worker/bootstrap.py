@@ -14,7 +14,6 @@ from worker.flashduty.app_key import AppKey
 from worker.gate import GATE, Gate
 from worker.holding import Holding
 from worker.im_integration import Memory, UsualIntegration
-from worker.ledger import Ledger
 from worker.messages import queues_of
 from worker.nap import Nap
 from worker.open_war_room import OpenWarRoom
@@ -23,10 +22,12 @@ from worker.slots import Slots
 from worker.telemetry import SILENT
 from worker.token_bucket import TokenBucket
 from worker.watched import WatchedApi
+from worker.workers_ledger import WorkersLedger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from worker.ledger import Ledger
     from worker.settings import Account, Settings
     from worker.telemetry import Telemetry
 
@@ -107,8 +108,8 @@ def _desk(
     stopping: threading.Event,
     telemetry: Telemetry,
 ) -> AccountDesk:
-    ledger = Ledger.of(store, account, settings)
     bucket = TokenBucket(store, account.name, account.plan)
+    ledger = WorkersLedger.of(store, account, settings).beside(bucket)
     api = Flashduty(base_url=settings.base_url, app_key=account.app_key)
     nap = Nap(stopping)
     slots = Slots(

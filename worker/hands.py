@@ -72,6 +72,10 @@ class Hands:
         """Its attempt begins."""
         self._change(claim, lambda held: replace(held, began=True, sent=sent))
 
+    def unsent(self, claim: Claim) -> None:
+        """There was no slot: its attempt has not begun."""
+        self._change(claim, lambda held: replace(held, began=False, sent=False))
+
     def ending(self, claim: Claim) -> None:
         """Its end is on the way to the ledger."""
         self._change(claim, lambda held: replace(held, ending=True))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import uuid
 from copy import copy
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 
 from worker.errors import NextStep
 from worker.hands import Hands
@@ -45,7 +45,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PARTS: Final = tuple(f"ledger_lua/{part}" for part in ("record", "life", "rescue", "people", "dispatch"))
+PARTS: Final = tuple(f"ledger_lua/{part}" for part in ("record", "life", "rescue", "people", "slots", "dispatch"))
+FUNCTIONS: Final = {"bucket": "token_bucket"}
 
 DEAD_MS: Final = 8_000
 """A worker that was silent for so long, while others were heard, is dead: four heartbeats, or two that had to wait."""
@@ -82,7 +83,7 @@ class Ledger:
         self._base = f"warrooms:{{{account}}}"
         self._keys = [self._base, queue_name(account, Lane.BULK), queue_name(account, Lane.URGENT)]
         self._store = store
-        self._script = store.script(*PARTS)
+        self._script = store.script(*PARTS, **FUNCTIONS)
         self.survey = Survey(store, account)
         self._suspects = suspects
         self._retention_ms = retention_s * 1000
@@ -90,7 +91,7 @@ class Ledger:
         self._hands = Hands()
 
     @classmethod
-    def of(cls, store: RedisStore, account: Account, settings: Settings) -> Ledger:
+    def of(cls, store: RedisStore, account: Account, settings: Settings) -> Self:
         """The ledger of a configured account."""
         suspects = account.plan.most_within(LOSES_S)
         return cls(store, account.name, retention_s=settings.retention_s, suspects=suspects)
@@ -123,14 +124,21 @@ class Ledger:
         Returns:
             The claim, with the job as the ledger knows it; or the named job's state if none waits.
         """
+        claim, _ = self._claim("claim", job, worker)
+        return claim
+
+    def _claim(
+        self, command: str, job: WarRoomJob, worker: str, keys: Sequence[str] = (), more: Sequence[str | int] = ()
+    ) -> tuple[Claim | JobState, list[Any]]:
         token = f"{worker}/{uuid.uuid4().hex[:12]}"
         asked = Claim(job, token, 1, look_first=False)
         self._hands.take(asked)
-        reply = self._call("claim", short_of(job.id), token, worker, job.batch or "", *request_of(job))
+        fields = (short_of(job.id), token, worker, job.batch or "", *request_of(job))
+        reply = self._call(command, *fields, *more, more_keys=keys)
         if reply[0] != "claimed":
             self._hands.let_go(asked)
-            return JobState(reply[0])
-        _, short, attempts, look, failing_ms, denials, *request, trace, queued_ms = reply
+            return JobState(reply[0]), []
+        (_, short, attempts, look, failing_ms, denials, *request, trace, queued_ms), rest = reply[:12], reply[12:]
         claimed = job_of(JobKey.parse(f"{self.account}.{short}"), *request)
         claim = Claim(
             claimed,
@@ -143,7 +151,7 @@ class Ledger:
             int(queued_ms) / 1000,
         )
         self._hands.take(claim)
-        return claim
+        return claim, rest
 
     def begin(self, claim: Claim, *, sent: bool) -> bool:
         """An attempt begins, and counts; `sent` if its creating call goes out now. False if the claim is lost."""
@@ -219,10 +227,10 @@ class Ledger:
         held, _ = self._hands.all()
         return not held
 
-    def over(self, store: RedisStore) -> Ledger:
+    def over(self, store: RedisStore) -> Self:
         """The same ledger, and the same hands, over another connection."""
         other = copy(self)
-        other._store, other._script = store, store.script(*PARTS)  # noqa: SLF001 - its own class
+        other._store, other._script = store, store.script(*PARTS, **FUNCTIONS)  # noqa: SLF001 - its own class
         return other
 
     def goodbye(self, worker: str) -> None:
@@ -256,7 +264,7 @@ class Ledger:
 
     def progress(self) -> Progress:
         """The account's jobs by state."""
-        return progress_of(self._hash(f"{self._base}:counts"))
+        return progress_of(self._hash(f"{self._base}:account"))
 
     def together(self, readings: Sequence[Reading[T]]) -> list[T]:
         """What all of them read, in their order and one round trip."""
@@ -384,7 +392,7 @@ class Ledger:
     def _hash(self, key: str) -> dict[str, str]:
         return cast("dict[str, str]", self._store.held(lambda: self._store.client.hgetall(key)))
 
-    def _call(self, command: str, *args: str | int) -> Any:  # noqa: ANN401
+    def _call(self, command: str, *args: str | int, more_keys: Sequence[str] = ()) -> Any:  # noqa: ANN401
         now = "" if self._clock is None else self._clock()
         head = (command, now, self._suspects, DEAD_MS, LOST_MS, self._retention_ms)
-        return self._script(self._keys, [*head, *args])
+        return self._script([*self._keys, *more_keys], [*head, *args])

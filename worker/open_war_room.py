@@ -1,16 +1,18 @@
 """The one use case: claim, wait for a slot, look or create, write down how it ended. No Celery, Redis or HTTP in it.
 
-    claim ─▶ slot ─▶ begin ─▶ create ─▶ opened
-      │        │        │        └─ error ─▶ WAIT       429: pause the account, back to the line
-      │        │        │                    RETRY, LOOK_FIRST: retrying, or failed after 6 attempts
-      │        │        │                    SUSPEND    the account is suspended, back to the line
-      │        │        │                    GIVE_UP    failed
-      │        │        └─ outcome unknown ─▶ look ─▶ found, or slot ─▶ create
+    claim ─▶ slot ─▶ create ─▶ opened
+      │        │        └─ error ─▶ WAIT       429: pause the account, back to the line
+      │        │                    RETRY, LOOK_FIRST: retrying, or failed after 6 attempts
+      │        │                    SUSPEND    the account is suspended, back to the line
+      │        │                    GIVE_UP    failed
+      │        ├─ outcome unknown ─▶ look ─▶ found, or slot ─▶ create
       │        └─ none to be had: back to the line
-      └─ somebody has it, or it is finished: nothing to do
+      └─ nobody waits: nothing to do
 
-Waiting for a slot is no attempt; an attempt begins when its first call goes out. How calls end is told to the account's
-health (slots): when the API is down or refuses the account, everybody waits, and no job pays for it with its attempts.
+Waiting for a slot is no attempt; an attempt begins with its first slot, in one step of the ledger, which asks for the
+slot when it is asked for the job: two round trips before a call are none if its slot is near. How calls end is told to
+the account's health (slots): when the API is down or refuses the account, everybody waits, and no job pays for it with
+its attempts.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ from worker.errors import (
 )
 from worker.health import Health
 from worker.jobs import JobState, Lane, WarRoom, WarRoomJob
-from worker.retry_policy import MAX_ATTEMPTS, BackInLine, GiveUp, TryAgainIn, decide
+from worker.retry_policy import BackInLine, GiveUp, TryAgainIn, decide
+from worker.slots import Asking, First, Slot
 from worker.telemetry import OK, SILENT
 
 if TYPE_CHECKING:
@@ -41,7 +44,7 @@ if TYPE_CHECKING:
 
     from worker.flashduty import ListedRoom, Reply
     from worker.records import Claim
-    from worker.slots import Slot
+    from worker.slots import NotYet, Reserved, Taken
     from worker.telemetry import Telemetry
 
 T = TypeVar("T")
@@ -52,8 +55,8 @@ log = logging.getLogger(__name__)
 class Ledger(Protocol):
     """The part of the ledger that this needs."""
 
-    def claim(self, job: WarRoomJob, worker: str) -> Claim | JobState: ...  # noqa: D102
-    def begin(self, claim: Claim, *, sent: bool) -> bool: ...  # noqa: D102
+    def take(self, job: WarRoomJob, worker: str) -> Taken | JobState: ...  # noqa: D102
+    def slot(self, claim: Claim, *, sent: bool, ticket: bool) -> Reserved | NotYet | None: ...  # noqa: D102
     def has_room(self, claim: Claim, state: JobState, room: WarRoom, request_id: str) -> bool: ...  # noqa: D102
     def failed(self, claim: Claim, error: FlashdutyError, reason: str) -> bool: ...  # noqa: D102
     def retry(  # noqa: D102
@@ -65,8 +68,8 @@ class Ledger(Protocol):
 class Slots(Protocol):
     """The part of the account's slots that this needs."""
 
-    def take(self, lane: Lane, asked: Callable[[], None] = ...) -> Slot: ...  # noqa: D102
-    def in_time(self, slot: Slot) -> bool: ...  # noqa: D102
+    def now(self) -> float: ...  # noqa: D102
+    def take(self, lane: Lane, asking: Asking | None = ..., asked: Callable[[], None] = ...) -> Slot: ...  # noqa: D102
     def give_back(self, slot: Slot) -> None: ...  # noqa: D102
     def pause(self, slot: Slot, retry_after_s: float | None) -> float: ...  # noqa: D102
     def report(self, slot: Slot, error: FlashdutyError | None = ..., *, done: bool = ...) -> Health: ...  # noqa: D102
@@ -177,30 +180,47 @@ class OpenWarRoom:
         Raises:
             QueueUnavailable: Redis is away and this worker does not hold any longer.
         """
-        claim = self._ledger.claim(nudged, self._worker)
-        if isinstance(claim, JobState):
+        asked_at = self._slots.now()
+        taken = self._ledger.take(nudged, self._worker)
+        if isinstance(taken, JobState):
             asked()
             return Report(Outcome.NOTHING_TO_DO)
+        claim = taken.claim
         took(claim.job)
         self._telemetry.claimed(claim)
-        report = replace(self._do(claim, asked), job=claim.job)
+        report = replace(self._do(taken, asked_at, asked), job=claim.job)
         self._telemetry.ended(claim.job, report.outcome.label, report.code, report.attempt)
         return report
 
-    def _do(self, claim: Claim, asked: Callable[[], None]) -> Report:
+    def _do(self, taken: Taken, asked_at: float, asked: Callable[[], None]) -> Report:
+        claim = taken.claim
+        if taken.answer is None:  # its attempts are used up, and none of them came to an end
+            asked()
+            return self._settle(claim, NO_SLOT, _WORKER_LOST, Health())
         try:
-            slot = self._slots.take(claim.job.lane, asked)
+            slot = self._slot_for(claim, sent=not claim.look_first, first=First(asked_at, taken.answer), asked=asked)
+        except _ClaimLost:
+            return Report(Outcome.NOTHING_TO_DO, claim.attempt)
         except NoMoreSlots:
             self._ledger.release(claim)
             return Report(Outcome.BACK_IN_LINE, claim.attempt)
         return self._attempt(claim, slot)
 
+    def _slot_for(
+        self, claim: Claim, *, sent: bool, first: First | None = None, asked: Callable[[], None] = lambda: None
+    ) -> Slot:
+        """A slot of the attempt, with which it begins; the record says what goes out before it goes out."""
+
+        def ask(ticket: bool) -> Reserved | NotYet:  # noqa: FBT001 - the bucket's own
+            answer = self._ledger.slot(claim, sent=sent, ticket=ticket)
+            if answer is None:
+                raise _ClaimLost
+            return answer
+
+        return self._slots.take(claim.job.lane, Asking(ask, first), asked)
+
     def _attempt(self, claim: Claim, slot: Slot) -> Report:
         try:
-            if claim.attempt > MAX_ATTEMPTS:
-                self._slots.give_back(slot)
-                return self._settle(claim, slot, _WORKER_LOST, Health())
-            self._begin(claim, slot, sent=not claim.look_first)
             return self._open(claim, slot)
         except _ClaimLost:
             return Report(Outcome.NOTHING_TO_DO, claim.attempt)
@@ -216,23 +236,13 @@ class OpenWarRoom:
             log.exception("defect while opening %s", claim.job.id)
             return self._settle(claim, slot, _DEFECT, Health())
 
-    def _begin(self, claim: Claim, slot: Slot, *, sent: bool) -> None:
-        """The record says what goes out before it goes out; Redis may have let us wait for that."""
-        if not self._ledger.begin(claim, sent=sent):
-            self._slots.give_back(slot)
-            raise _ClaimLost
-        if not self._slots.in_time(slot):
-            self._slots.give_back(slot)
-            raise NoMoreSlots("the slot is too old")
-
     def _open(self, claim: Claim, slot: Slot) -> Report:
         job = claim.job
         if claim.look_first:
             found = self._look(job, slot)
             if found is not None:
                 return self._has_room(claim, slot, JobState.FOUND, found)
-            slot = self._slots.take(job.lane)
-            self._begin(claim, slot, sent=True)
+            slot = self._slot_for(claim, sent=True)
         try:
             reply = self._ask(slot, lambda: self._api.create(job, fence_at=slot.fence_at))
         except _CallFailed as failed:
@@ -324,6 +334,8 @@ class OpenWarRoom:
             raise _ClaimLost
         return Report(Outcome.FAILED, claim.attempt, slot.waited_s, gone)
 
+
+NO_SLOT = Slot("", 0.0)
 
 _WORKER_LOST = OutcomeUnknown("the worker ended in the middle of every attempt", code="WorkerLost")
 _DEFECT = OutcomeUnknown("a defect in the worker, see its log", code="Defect")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from contextlib import contextmanager
-from importlib.resources import files
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -15,6 +14,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from worker.errors import QueueUnavailable, SettingsError
+from worker.scripts import Script, Scripts, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -65,6 +65,7 @@ class RedisStore:
         self.place = place_of(url)
         self._hold = hold
         self._back = back
+        self._scripts = Scripts(lambda: self.client)
         try:
             # One immediate retry replaces a pooled connection that died with the last server. All scripts
             # bear a second execution: at worst a slot is reserved and not used.
@@ -89,10 +90,9 @@ class RedisStore:
     def __repr__(self) -> str:
         return f"RedisStore({self.place})"
 
-    def script(self, *names: str) -> Script:
-        """The script in `worker/<name>.lua`; several names are parts of one."""
-        parts = (files("worker").joinpath(f"{name}.lua").read_text(encoding="utf-8") for name in names)
-        return Script(self, "\n".join(parts))
+    def script(self, *names: str, **functions: str) -> Script:
+        """The script of these parts, which calls other scripts as functions; see scripts.text_of."""
+        return Script(self._scripts, text_of(names, functions), self.held)
 
     def held(self, call: Callable[[], T]) -> T:
         """The call's result, tried again for as long as `hold` says so.
@@ -122,6 +122,9 @@ class RedisStore:
         """
 
         def ask() -> list[list[Any]]:
+            return self._scripts.again(once)
+
+        def once() -> list[list[Any]]:
             pipe, ends = self.client.pipeline(transaction=False), [0]
             for reading in readings:
                 reading.ask(pipe)
@@ -176,26 +179,6 @@ class RedisStore:
     def close(self) -> None:
         """Closes every connection."""
         self.client.close()
-
-
-class Script:
-    """A Lua script, sent once and then called by its digest."""
-
-    def __init__(self, store: RedisStore, text: str) -> None:
-        self._store = store
-        self._script = store.client.register_script(text)
-
-    def __call__(self, keys: Sequence[str], args: Sequence[str | int]) -> Any:  # noqa: ANN401
-        """Runs it atomically; the reply as Redis gives it.
-
-        Raises:
-            QueueUnavailable: Redis does not answer or refuses.
-        """
-        return self._store.held(lambda: self._script(keys=list(keys), args=list(args)))
-
-    def later(self, pipe: Any, keys: Sequence[str], args: Sequence[str | int]) -> None:  # noqa: ANN401
-        """Puts the call into a pipeline."""
-        self._script(keys=list(keys), args=list(args), client=pipe)
 
 
 def place_of(url: str) -> str:

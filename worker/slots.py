@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from worker.errors import FlashdutyError
     from worker.jobs import Lane
+    from worker.records import Claim
     from worker.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
@@ -29,8 +30,8 @@ LATE_IN_A_ROW: Final = 3
 FENCE_S: Final = 4.0
 """A call that has not left this long after its slot came never will: half of the silence after which a worker is dead.
 
-`send_by` is checked before the call and guards the limit; this is checked when the first byte leaves and guards against
-a process that was stopped in between. Connecting may take its time.
+That it came in time is checked when it comes, and guards the limit; this is checked when the first byte leaves and
+guards against a process that was stopped in between. Connecting may take its time.
 """
 
 LONGEST_HOLD_S: Final = 10.0
@@ -78,6 +79,30 @@ class NotYet:
     level: Level = Level.WELL
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A job in hand, and what the bucket said when its first slot was asked for; None if it was not asked."""
+
+    claim: Claim
+    answer: Reserved | NotYet | None
+
+
+@dataclass(frozen=True, slots=True)
+class First:
+    """An answer that is there already, and when it was asked for, in monotonic seconds."""
+
+    asked_at: float
+    answer: Reserved | NotYet
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """How to ask for a slot: called with whether an answer sent us; `first` is the answer to begin with."""
+
+    ask: Callable[[bool], Reserved | NotYet]
+    first: First | None = None
+
+
 class Bucket(Protocol):
     """The part of TokenBucket that waiting needs."""
 
@@ -101,13 +126,11 @@ class Slot:
     Args:
         receipt: gives it back if it is not used.
         waited_s: how long it took to come.
-        send_by: when it is too late to use it, in monotonic seconds.
         came_at: when it came, in monotonic seconds.
     """
 
     receipt: str
     waited_s: float
-    send_by: float = field(default=math.inf, compare=False)
     came_at: float = field(default=math.inf, compare=False)
 
     @property
@@ -149,22 +172,32 @@ class Slots:
         self._telemetry = telemetry
         self._well = True  # what this process knows; while it is so, good ends need not be told
 
-    def take(self, lane: Lane, asked: Callable[[], None] = lambda: None) -> Slot:
+    def now(self) -> float:
+        """Monotonic seconds, of the clock by which slots are judged."""
+        return self._clock()
+
+    def take(self, lane: Lane, asking: Asking | None = None, asked: Callable[[], None] = lambda: None) -> Slot:
         """Waits until the next call of the account may go out.
 
         Args:
             lane: the job's line.
+            asking: asks in another way than by the bucket alone, and may have an answer already.
             asked: called once the bucket has been asked, before any waiting.
 
         Raises:
             NoMoreSlots: the worker is stopping, or the account is paused for long.
             QueueUnavailable: Redis is away and the worker does not hold any longer.
         """
-        began = self._clock()
+        asking = asking or Asking(lambda ticket: self._bucket.acquire(lane, ticket=ticket))
+        first = asking.first
+        began = self._clock() if first is None else first.asked_at
         ticket, late = False, 0
         while True:
-            asked_at = self._clock()
-            reply = self._bucket.acquire(lane, ticket=ticket)
+            if first is None:
+                asked_at = self._clock()
+                reply = asking.ask(ticket)
+            else:
+                asked_at, reply, first = first.asked_at, first.answer, None
             self._learn(reply.lines)
             self._well = reply.level is Level.WELL
             asked()
@@ -173,7 +206,7 @@ class Slots:
                 if self._woke_by(send_by, reply):
                     now = self._clock()
                     self._telemetry.slot_came(self._account, lane, now - began, now - send_by + self._latest_s)
-                    return Slot(reply.receipt, now - began, send_by, now)
+                    return Slot(reply.receipt, now - began, now)
                 late += 1
                 self._telemetry.slot_late(self._account)
                 self._slow_down(late)
@@ -184,13 +217,6 @@ class Slots:
             elif self._sleep(reply.wait_s):
                 raise NoMoreSlots("this worker is stopping")
             ticket = True
-
-    def in_time(self, slot: Slot) -> bool:
-        """Whether the slot may still be used: what comes between it and the call may take its time too."""
-        in_time = self._clock() <= slot.send_by
-        if not in_time:
-            self._telemetry.slot_late(self._account)
-        return in_time
 
     def give_back(self, slot: Slot) -> None:
         """Returns a slot that was not used."""

@@ -35,7 +35,7 @@ class Survey:
 
     def progress(self) -> Reading[Progress]:
         """Jobs by state."""
-        return Reading(lambda pipe: pipe.hgetall(f"{self._base}:counts"), lambda replies: progress_of(replies[0]))
+        return Reading(lambda pipe: pipe.hgetall(f"{self._base}:account"), lambda replies: progress_of(replies[0]))
 
     def dead_letters(self) -> Reading[int]:
         """How many there are."""
@@ -93,7 +93,7 @@ class Survey:
                 pipe.zcard(f"{self._base}:{line}")
             for lane in (Lane.URGENT, Lane.BULK):
                 pipe.llen(queue_name(self._account, lane))
-            pipe.hmget(f"{self._base}:watch", "took", "urgent.idle", "bulk.idle")
+            pipe.hmget(f"{self._base}:account", "took", "urgent.idle", "bulk.idle")
             pipe.hlen(f"{self._base}:claims")
             pipe.zrange(f"{self._base}:retries", -1, -1, withscores=True)
             pipe.time()

@@ -15,7 +15,8 @@
 --            hold_until  nobody is called before it: us, 'resumed' if not before a person says so
 -- KEYS[4]  the slots of the last minute, a list of times in us, the latest last
 -- KEYS[5]  what went out, a hash: h<hour> = 'calls second at minute at', the most within any second and any minute that
---          ended in that hour, and when they ended (s);  m<n> = 'ten-second calls', the last ten minutes in a ring
+--          ended in that hour, and when they ended (s);  m<n> = 'ten-second calls', the last ten minutes in a ring.
+--          What was the most is found every ten seconds: until then KEYS[4] has what is not looked at yet
 -- ARGV[1]  command: acquire | hit | refund | penalty | report | resume | peek | set | unset | hold
 -- ARGV[2]  the time now in us; '' means Redis TIME (only tests pass a time)
 -- ARGV[3]  horizon in us: how far ahead a slot may be reserved
@@ -60,7 +61,12 @@
 --   o     when it went down or was suspended     y  probes that failed since then     q  no probe before this time
 --   r     end of the ramp on which traffic comes back
 --   i     the server's run id: another one means a restart or failover, and what the bucket says may be too old
+--   e     '0' if KEYS[3] is known to be empty: then it is not read           x  until when the key is kept
 --   w     the current hour of KEYS[5], with its number in front      v     and the current ten seconds
+--   z     the last slot up to which the most within a second and a minute is known
+--
+-- RUN is the server's run id, see redis_store.py. Each command costs time, so what seldom changes is seldom read or written:
+-- a slot costs four of them, `HMGET HSET RPUSH` and TIME.
 
 local KEEP_US = 26 * 3600 * 1000000 -- an idle bucket is kept for as long as what it counted is asked for, then it starts empty
 local LONGEST_LINE_US = 15 * 1000000 -- tickets may be abandoned: nobody is sent further behind the next slot
@@ -81,6 +87,7 @@ local UNTIL_RESUMED = 'resumed'
 local A_DAY_US = 24 * 3600 * 1000000
 local MINUTE_US, SECOND_US, TEN_S_US, HOUR_US = 60 * 1000000, 1000000, 10 * 1000000, 3600 * 1000000
 local HOURS_KEPT, TENS_KEPT = 24, 60
+local EXPIRY_STEP_US = 10 * MINUTE_US
 
 local key, command, horizon, n = KEYS[1], ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4])
 local after = 4 + 2 * n
@@ -107,12 +114,21 @@ end
 
 local RATES = { 'rates', 'limits', 'suspects', 'rates_until', 'rates_by', 'rates_at' }
 local HOLD = { 'hold_until', 'hold_by', 'hold_at' }
-local ordered = redis.call('HMGET', KEYS[3], 'limits', 'rates_until', 'hold_until')
-local limits, rates_until, hold_until = ordered[1], tonumber(ordered[2]), ordered[3]
+local names = { 'p', 's', 'u', 'b', 'k', 'n', 'l', 'f', 'd', 'o', 'y', 'r', 'q', 'i', 'w', 'v', 'e', 'x', 'z' }
+local NAMED = #names
+for i = 1, n do
+  names[#names + 1], names[#names + 2] = 't' .. i, 'c' .. i
+end
+local stored = redis.call('HMGET', key, unpack(names))
+local is_ordered = stored[17] ~= '0'
+local ordered = is_ordered and redis.call('HMGET', KEYS[3], 'limits', 'rates_until', 'hold_until') or {}
+local limits, rates_until, hold_until = ordered[1], tonumber(ordered[2] or nil), ordered[3]
+is_ordered = (limits or hold_until) and true or false
 if rates_until and rates_until <= now then
   redis.call('HDEL', KEYS[3], unpack(RATES))
   limits = false
   forget_tokens()
+  stored = redis.call('HMGET', key, unpack(names))
 end
 if hold_until and hold_until ~= UNTIL_RESUMED and tonumber(hold_until) <= now then
   redis.call('HDEL', KEYS[3], unpack(HOLD))
@@ -129,7 +145,9 @@ if limits then
   for one, run_ahead in string.gmatch(limits, '(%d+):(%d+)') do
     n = n + 1
     interval[n], tolerance[n] = tonumber(one), tonumber(run_ahead)
+    names[NAMED - 1 + 2 * n], names[NAMED + 2 * n] = 't' .. n, 'c' .. n
   end
+  stored = redis.call('HMGET', key, unpack(names, 1, NAMED + 2 * n))
 else
   for i = 1, n do
     interval[i], tolerance[i] = tonumber(ARGV[3 + 2 * i]), tonumber(ARGV[4 + 2 * i])
@@ -142,12 +160,6 @@ for i = 1, n do
 end
 local widest = interval[slowest] -- the time between two slots in steady flow: both lines move at this pace
 
-local names = { 'p', 's', 'u', 'b', 'k', 'n', 'l', 'f', 'd', 'o', 'y', 'r', 'q', 'i', 'w', 'v' }
-local NAMED = #names
-for i = 1, n do
-  names[#names + 1], names[#names + 2] = 't' .. i, 'c' .. i
-end
-local stored = redis.call('HMGET', key, unpack(names))
 local pause, streak, urgent_end, bulk_end, in_a_row =
   tonumber(stored[1]) or 0, tonumber(stored[2]) or 0, tonumber(stored[3]) or 0,
   tonumber(stored[4]) or 0, tonumber(stored[5]) or 0
@@ -155,7 +167,7 @@ local level, failures, denials, opened_at, failed_probes, ramp_end, probe_at =
   tonumber(stored[7]) or 0, tonumber(stored[8]) or 0, tonumber(stored[9]) or 0,
   tonumber(stored[10]) or 0, tonumber(stored[11]) or 0, tonumber(stored[12]) or 0, tonumber(stored[13]) or 0
 
-local run = string.sub(string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or '', 1, 12)
+local run = string.sub(RUN, 1, 12)
 local restarted = stored[14] ~= run
 
 -- A clock that stepped back (failover) must not stop the account: all times step back with it, as if none had passed.
@@ -195,7 +207,7 @@ local slot = math.max(now, free)
 local furthest = slot + LONGEST_LINE_US
 urgent_end, bulk_end = math.min(urgent_end, furthest), math.min(bulk_end, furthest)
 
-local hour_now, ten_now = stored[15], stored[16]
+local hour_now, ten_now, counted_to = stored[15], stored[16], stored[19]
 local stepped_back = back > horizon -- and the slots of the last minute have not, yet
 
 local function move_slots_back() -- with the clock, as if no time had passed
@@ -205,7 +217,8 @@ local function move_slots_back() -- with the clock, as if no time had passed
     for _, at in ipairs(slots) do
       redis.call('RPUSH', KEYS[4], whole(tonumber(at) - back))
     end
-    redis.call('PEXPIRE', KEYS[4], 2 * 60 * 1000)
+    redis.call('PEXPIRE', KEYS[4], whole(KEEP_US / 1000))
+    counted_to = counted_to and whole(tonumber(counted_to) - back)
     stepped_back = false
   end
 end
@@ -231,6 +244,18 @@ local function save()
     put('w', hour_now)
     put('v', ten_now)
   end
+  if counted_to ~= stored[19] then
+    put('z', counted_to)
+  end
+  local may_be_ordered = is_ordered and '1' or '0'
+  if may_be_ordered ~= stored[17] then
+    put('e', may_be_ordered)
+  end
+  local kept_until = last + KEEP_US
+  local is_kept = stored[18] and math.abs(kept_until - tonumber(stored[18])) < EXPIRY_STEP_US
+  if not is_kept then
+    put('x', whole(kept_until))
+  end
   local was_well = not (stored[7] or stored[8] or stored[9] or stored[12])
   local is_well = level == 0 and failures == 0 and denials == 0 and ramp_end <= now
   if not is_well then
@@ -245,8 +270,10 @@ local function save()
     redis.call('HDEL', key, 'l', 'f', 'd', 'o', 'y', 'r', 'q')
   end
   redis.call('HSET', key, unpack(fields))
-  local keep = whole(math.ceil((last - now + KEEP_US) / 1000))
-  redis.call('PEXPIRE', key, keep)
+  local keep = whole(math.ceil((kept_until - now + EXPIRY_STEP_US) / 1000))
+  if not is_kept then
+    redis.call('PEXPIRE', key, keep)
+  end
   if level >= DOWN then
     redis.call('PEXPIRE', KEYS[2], keep)
   end
@@ -263,75 +290,99 @@ local function newcomer(lane)
   return math.max(slot, urgent_end, bulk_end)
 end
 
--- What goes out is counted where it is decided: exactly, over every window and not only those of the clock. Costs three
--- short commands, and keeps a minute's slots, a day's hours and ten minutes' tens of seconds.
-local function count(at)
-  move_slots_back()
-  local length = redis.call('RPUSH', KEYS[4], whole(at))
-  local past, looked = 0, 4 -- one call, one that is past; after a rest there are many
-  repeat
-    past = 0
-    for _, one in ipairs(redis.call('LRANGE', KEYS[4], 0, looked - 1)) do
-      past = past + (tonumber(one) <= at - MINUTE_US and 1 or 0)
-    end
-    if past > 0 then
-      redis.call('LPOP', KEYS[4], past)
-      length = length - past
-    end
-    looked = 4 * looked
-  until past < looked / 4
-
-  local hour, ten, at_s = math.floor(at / HOUR_US), math.floor(at / TEN_S_US), whole(math.floor(at / SECOND_US))
+-- The most slots within any second and any minute, of the windows that end with a slot which was not looked at yet; then
+-- what no later window reaches is forgotten. Exactly: over every window, and not only those of the clock.
+local function find_the_most()
   local its_hour, calls, second, second_at, minute, minute_at =
     string.match(hour_now or '', '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
-  if tonumber(its_hour) ~= hour then
-    if its_hour then
-      redis.call('HSET', KEYS[5], 'h' .. its_hour, table.concat({ calls, second, second_at, minute, minute_at }, ' '))
-      for _, field in ipairs(redis.call('HKEYS', KEYS[5])) do
-        local old = tonumber(string.match(field, '^h(%d+)$'))
-        if old and old < hour - HOURS_KEPT then
-          redis.call('HDEL', KEYS[5], field)
-        end
-      end
-    end
-    -- None as a rule; the hour has begun before if the clock stepped back.
-    local begun = redis.call('HGET', KEYS[5], 'h' .. whole(hour)) or string.format('0 0 %s 0 %s', at_s, at_s)
-    calls, second, second_at, minute, minute_at = string.match(begun, '^(%d+) (%d+) (%d+) (%d+) (%d+)$')
+  local slots = redis.call('LRANGE', KEYS[4], 0, -1)
+  if not its_hour or #slots == 0 then
+    return
+  end
+  local in_order = true
+  for i, one in ipairs(slots) do
+    slots[i] = tonumber(one)
+    in_order = in_order and (i == 1 or slots[i - 1] <= slots[i])
+  end
+  local newest = slots[#slots]
+  local past = 0
+  while past < #slots and slots[past + 1] <= newest - MINUTE_US do
+    past = past + 1
+  end
+  if not in_order then -- a slot that was given back came again
+    table.sort(slots)
   end
   second, minute = tonumber(second), tonumber(minute)
-  local in_second = second
-  while true do -- is the one before as many as were the most so far also within this second?
-    local earlier = tonumber(redis.call('LINDEX', KEYS[4], -(in_second + 1)) or nil)
-    if not earlier or earlier <= at - SECOND_US then
-      break
+  local since, second_begin, minute_begin = tonumber(counted_to or nil) or 0, 1, 1
+  for i, at in ipairs(slots) do
+    while slots[second_begin] <= at - SECOND_US do
+      second_begin = second_begin + 1
     end
-    in_second = in_second + 1
+    while slots[minute_begin] <= at - MINUTE_US do
+      minute_begin = minute_begin + 1
+    end
+    if at >= since and i - second_begin + 1 > second then
+      second, second_at = i - second_begin + 1, whole(math.floor(at / SECOND_US))
+    end
+    if at >= since and i - minute_begin + 1 > minute then
+      minute, minute_at = i - minute_begin + 1, whole(math.floor(at / SECOND_US))
+    end
   end
-  if in_second > second then
-    second, second_at = in_second, at_s
+  if past > 0 then
+    redis.call('LPOP', KEYS[4], past)
   end
-  if length > minute then
-    minute, minute_at = length, at_s
-  end
-  hour_now = table.concat({ whole(hour), tonumber(calls) + 1, second, second_at, minute, minute_at }, ' ')
+  counted_to = whole(slots[#slots])
+  hour_now = table.concat({ its_hour, calls, second, second_at, minute, minute_at }, ' ')
+end
 
-  local its_ten, in_ten = string.match(ten_now or '', '^(%d+) (%d+)$')
-  if tonumber(its_ten) ~= ten then
-    if its_ten then
-      redis.call('HSET', KEYS[5], 'm' .. (tonumber(its_ten) % TENS_KEPT), ten_now)
-      redis.call('PEXPIRE', KEYS[5], whole((HOURS_KEPT + 2) * 3600 * 1000))
+local function begin_hour(hour, at_s)
+  local its_hour, rest = string.match(hour_now or '', '^(%d+) (.*)$')
+  if its_hour then
+    redis.call('HSET', KEYS[5], 'h' .. its_hour, rest)
+    for _, field in ipairs(redis.call('HKEYS', KEYS[5])) do
+      local old = tonumber(string.match(field, '^h(%d+)$'))
+      if old and old < hour - HOURS_KEPT then
+        redis.call('HDEL', KEYS[5], field)
+      end
     end
-    local begun = redis.call('HGET', KEYS[5], 'm' .. (ten % TENS_KEPT))
-    its_ten, in_ten = string.match(begun or '', '^(%d+) (%d+)$')
-    if tonumber(its_ten) ~= ten then
-      in_ten = 0
-    end
-    redis.call('PEXPIRE', KEYS[4], 2 * 60 * 1000)
   end
-  if length == 1 then
-    redis.call('PEXPIRE', KEYS[4], 2 * 60 * 1000)
+  -- None as a rule; the hour has begun before if the clock stepped back.
+  local begun = redis.call('HGET', KEYS[5], 'h' .. whole(hour)) or string.format('0 0 %s 0 %s', at_s, at_s)
+  hour_now = whole(hour) .. ' ' .. begun
+end
+
+local function begin_ten(ten)
+  local its_ten = string.match(ten_now or '', '^(%d+) ')
+  if its_ten then
+    redis.call('HSET', KEYS[5], 'm' .. (tonumber(its_ten) % TENS_KEPT), ten_now)
+    redis.call('PEXPIRE', KEYS[5], whole((HOURS_KEPT + 2) * 3600 * 1000))
   end
-  ten_now = whole(ten) .. ' ' .. (tonumber(in_ten) + 1)
+  local begun = redis.call('HGET', KEYS[5], 'm' .. (ten % TENS_KEPT))
+  local same = begun and tonumber(string.match(begun, '^(%d+) ')) == ten
+  ten_now = same and begun or (whole(ten) .. ' 0')
+end
+
+-- What goes out is counted where it is decided. Costs one short command, and some more every ten seconds; keeps about a
+-- minute's slots, a day's hours and ten minutes' tens of seconds.
+local function count(at)
+  move_slots_back()
+  local hour, ten = math.floor(at / HOUR_US), math.floor(at / TEN_S_US)
+  local is_new = tonumber(string.match(ten_now or '', '^(%d+) ')) ~= ten
+  if is_new then
+    find_the_most()
+    begin_ten(ten)
+  end
+  if tonumber(string.match(hour_now or '', '^(%d+) ')) ~= hour then
+    begin_hour(hour, whole(math.floor(at / SECOND_US)))
+  end
+  local length = redis.call('RPUSH', KEYS[4], whole(at))
+  if is_new or length == 1 then -- kept until they are looked at, which may be at the next call
+    redis.call('PEXPIRE', KEYS[4], whole(KEEP_US / 1000))
+  end
+  local its_hour, calls, rest = string.match(hour_now, '^(%d+) (%d+) (.*)$')
+  hour_now = its_hour .. ' ' .. whole(tonumber(calls) + 1) .. ' ' .. rest
+  local its_ten, in_ten = string.match(ten_now, '^(%d+) (%d+)$')
+  ten_now = its_ten .. ' ' .. whole(tonumber(in_ten) + 1)
 end
 
 local function uncount(at) -- the slot was not used; what was the most stays, which may be one too many
@@ -565,6 +616,7 @@ end
 local function set(rates, new_limits, suspects, for_us, by)
   redis.call('HSET', KEYS[3], 'rates', rates, 'limits', new_limits, 'suspects', suspects,
     'rates_until', for_us == '' and '' or whole(now + tonumber(for_us)), 'rates_by', by, 'rates_at', whole(now))
+  redis.call('HDEL', key, 'e')
   forget_tokens()
   return { 1 }
 end
@@ -581,6 +633,7 @@ end
 local function hold(for_us, by)
   redis.call('HSET', KEYS[3], 'hold_until', for_us == '' and UNTIL_RESUMED or whole(now + tonumber(for_us)),
     'hold_by', by, 'hold_at', whole(now))
+  is_ordered = true
   urgent_end, bulk_end = 0, 0 -- who waited is sent away
   save()
   return { 1 }

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from worker.health import Health, Level, Trouble
-from worker.history import History, Spent
+from worker.history import Fresh, History, Spent
 from worker.orders import NO_ORDERS, Orders
 from worker.rate_limit import LOSES_S, MOST_LIMITS, SECOND_US, Plan, plan_of
 from worker.reading import Reading
 from worker.slots import Lines, NotYet, Reserved
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from worker.errors import FlashdutyError
     from worker.health import Sign
@@ -105,7 +105,14 @@ class TokenBucket:
 
     def acquire(self, lane: Lane, *, ticket: bool = False) -> Reserved | NotYet:
         """Asks for the next slot; `ticket` if a NotYet sent the caller here."""
-        reply = self._call("acquire", lane.value, int(ticket), URGENT_IN_A_ROW)
+        return self.answer(self._call(*_acquire(lane.value, ticket=ticket)))
+
+    def asking(self, *, ticket: bool = False) -> tuple[list[str], list[str | int]]:
+        """Keys and arguments of an `acquire` whose lane a script fills in: the ledger's, in the step of a claim."""
+        return self._asks(*_acquire("", ticket=ticket))
+
+    def answer(self, reply: Sequence[Any]) -> Reserved | NotYet:
+        """The reply to an `acquire`, read."""
         granted, wait, urgent, bulk, pause, receipt, level, interval, held = reply
         lines = _lines(urgent, bulk, pause, interval, held)
         wait_s = wait / SECOND_US
@@ -216,12 +223,14 @@ class TokenBucket:
 
         def ask(pipe: Any) -> None:  # noqa: ANN401
             pipe.hgetall(self._history_key)
-            pipe.hmget(self.key, "w", "v")
+            pipe.hmget(self.key, "w", "v", "z")
+            pipe.lrange(self._calls_key, 0, -1)
             pipe.time()
 
         def read(replies: list[Any]) -> History:
-            kept, (hour, ten), (seconds, _) = replies
-            return History.of(kept, hour, ten, seconds if now_s is None else now_s)
+            kept, (hour, ten, looked_to), slots_us, (seconds, _) = replies
+            fresh = Fresh([*map(int, slots_us)], int(looked_to or 0))
+            return History.of(kept, hour, ten, seconds if now_s is None else now_s, fresh)
 
         return Reading(ask, read)
 
@@ -271,6 +280,10 @@ class TokenBucket:
 def _lines(urgent: int, bulk: int, pause: int, interval: int, held: int) -> Lines:
     waits = (urgent / SECOND_US, bulk / SECOND_US, pause / SECOND_US)
     return Lines(*waits, interval_s=interval / SECOND_US, held=bool(held))
+
+
+def _acquire(lane: str, *, ticket: bool) -> tuple[str, str, int, int]:
+    return "acquire", lane, int(ticket), URGENT_IN_A_ROW
 
 
 def _us(seconds: float | None) -> str | int:

@@ -26,13 +26,14 @@ HGETALL {job}
 HVALS {job}
 HLEN {job}
 HDEL {job} f
-HINCRBY {counts} f 1
+HINCRBY {account} f 1
 EXISTS {job}
 DEL {job}
 PERSIST {job}
 PEXPIRE {job} 1
 ZADD {retries} 1 m
 ZREM {retries} m
+ZPOPMIN {retries}
 ZRANGE {retries} 0 1
 ZSCORE {retries} m
 ZCARD {retries}
@@ -52,7 +53,6 @@ LLEN {bulk}
 BRPOP {urgent} {bulk} 1
 RPUSH {calls} 1
 LRANGE {calls} 0 1
-LINDEX {calls} -1
 LPOP {calls} 1
 LREM {calls} -1 1
 """
@@ -63,7 +63,6 @@ PING
 TIME
 INFO
 SCRIPT LOAD return(1)
-SCRIPT EXISTS 0000000000000000000000000000000000000000
 HSET unacked f v
 HGET unacked f
 HDEL unacked f
@@ -105,7 +104,7 @@ def needs(accounts: Iterable[str], database: int) -> list[str]:
     lines = [line.format(database=database) for line in SHARED.split("\n") if line]
     for name in accounts:
         base = f"warrooms:{{{name}}}"
-        names = {key: f"{base}:{key}" for key in ("counts", "retries", "nudged", "calls")}
+        names = {key: f"{base}:{key}" for key in ("account", "retries", "nudged", "calls")}
         names |= {"job": f"{base}:job:doctor", "bulk": f"warrooms.{name}", "urgent": f"warrooms.{name}.urgent"}
         lines += [line.format(**names) for line in PER_ACCOUNT.split("\n") if line]
     return lines

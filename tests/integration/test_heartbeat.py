@@ -136,7 +136,7 @@ def test_while_redis_is_what_it_was_there_is_nothing_to_tell(
     beating = Heartbeat(runtime, valkey_url)
     beating.beat()
     take(runtime)
-    store.client.delete(*store.client.keys("*:job:*"), "warrooms:{acc}:claims", "warrooms:{acc}:counts")
+    store.client.delete(*store.client.keys("*:job:*"), "warrooms:{acc}:claims", "warrooms:{acc}:account")
     beating.beat()
     assert state(runtime) is None
     beating._store.close()
@@ -178,7 +178,7 @@ def test_what_could_not_be_told_is_told_with_the_next_beat(
     beating = Heartbeat(runtime, valkey_url)
     beating.beat()
     take(runtime)
-    store.client.delete(*store.client.keys("*:job:*"), "warrooms:{acc}:claims", "warrooms:{acc}:counts")
+    store.client.delete(*store.client.keys("*:job:*"), "warrooms:{acc}:claims", "warrooms:{acc}:account")
     beating._servers["acc"] = "another"
     monkeypatch.setattr(Ledger, "reconcile", fails_once)
     beating.beat()

@@ -854,7 +854,7 @@ def test_a_record_does_not_grow_with_every_enqueue(real: Desk, store: RedisStore
 
 def test_nothing_to_enqueue_leaves_no_key(real: Desk, store: RedisStore) -> None:
     assert real.ledger.enqueue([]) == []
-    assert set(store.client.keys("*")) <= {f"{BASE}:watch"}
+    assert set(store.client.keys("*")) <= {f"{BASE}:account"}
 
 
 def test_two_accounts_have_nothing_in_common(real: Desk, store: RedisStore) -> None:

@@ -390,7 +390,7 @@ def test_a_place_without_a_record_is_given_up(real: Desk, store: RedisStore) -> 
     real.ledger.enqueue([JOB, a_job(2)])
     store.client.delete(KEY)
     assert real.claim(a_job(2)).job.id == a_job(2).id
-    store.client.delete(f"{BASE}:counts")  # it counts the one that was lost
+    store.client.delete(f"{BASE}:account")  # it counts the one that was lost
 
 
 def test_a_looks_work_does_not_grow_with_what_waits(real: Desk, store: RedisStore) -> None:

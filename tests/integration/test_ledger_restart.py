@@ -48,7 +48,7 @@ class Past:
         for key, (ttl_ms, value) in self._keys.items():
             self._client.restore(key, ttl_ms, value)
         if self._keys:
-            self._client.hset(f"{BASE}:watch", "run", "before")
+            self._client.hset(f"{BASE}:account", "run", "before")
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def past(valkey_url: str) -> Iterator[Past]:
 def restart(desk: Desk) -> None:
     """Redis restarts and has lost nothing."""
     assert desk.store is not None
-    desk.store.client.hset(f"{BASE}:watch", "run", "before")
+    desk.store.client.hset(f"{BASE}:account", "run", "before")
 
 
 def ledger_of(desk: Desk) -> Ledger:

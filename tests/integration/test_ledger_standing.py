@@ -81,13 +81,13 @@ def test_messages_of_jobs_that_were_hurried_are_nobodys(desk: Desk) -> None:
     assert (desk.line(Lane.URGENT), unread(desk)) == ([], (0, 0)), "bulk messages served the urgent jobs"
     desk.strays()
     assert desk.store is not None
-    assert desk.store.client.hget(f"{BASE}:watch", "bulk.idle") is None, "an empty queue has nothing idle"
+    assert desk.store.client.hget(f"{BASE}:account", "bulk.idle") is None, "an empty queue has nothing idle"
 
 
 def test_after_a_restart_the_messages_of_what_was_put_aside_are_nobodys(desk: Desk) -> None:
     desk.ledger.enqueue(some(1, 5))
     assert desk.store is not None
-    desk.store.client.hset(f"{BASE}:watch", "run", "before")
+    desk.store.client.hset(f"{BASE}:account", "run", "before")
     desk.ledger.beat("w1")
     assert (desk.line(), unread(desk)) == ([], (0, 0))
 

@@ -19,16 +19,18 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from producers.queue import JobQueue
 from tests.commands import calls, queue
-from tests.fakes import NOW, FakeBucket
 from worker.flashduty import Flashduty
 from worker.jobs import WarRoomJob
 from worker.ledger import Ledger
 from worker.open_war_room import OpenWarRoom, Outcome, Report
+from worker.rate_limit import plan_of
 from worker.settings import Settings, Switch
-from worker.slots import Lines, NotYet, Reserved, Slots
+from worker.slots import Slots
 from worker.spans import Spans
+from worker.token_bucket import TokenBucket
 from worker.tracing import LAST_S, traces_of
 from worker.watched import WatchedApi
+from worker.workers_ledger import WorkersLedger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +57,8 @@ class Traced:
 
     def work(self, nudged: WarRoomJob) -> Report:
         """A worker takes the job whose turn it is and asks the API."""
-        ledger, bucket = Ledger(self.store, "acc"), FakeBucket([Reserved(0.0, "slot", NOW)])
+        bucket = TokenBucket(self.store, "acc", plan_of("50/second", 0))
+        ledger = WorkersLedger(self.store, "acc").beside(bucket)
         slots = Slots(bucket, spread_s=10.0, sleep=lambda _s: False, account="acc", telemetry=self.spans)
         api = Flashduty(base_url="https://api.example/base", app_key=lambda: KEY, transport=self._transport)
         try:
@@ -212,10 +215,12 @@ def test_a_repeated_claim_knows_the_same_trace(desk: Traced) -> None:
 
 def test_a_job_that_gets_no_slot_has_waited_all_the_same(desk: Traced) -> None:
     desk.queue.enqueue(a_job())
-    paused = FakeBucket([NotYet(60.0, Lines(60.0, 60.0, 60.0))])
+    paused = TokenBucket(desk.store, "acc", plan_of("50/second", 0))
+    paused.penalty(60.0)
     slots = Slots(paused, spread_s=10.0, sleep=lambda _s: False, account="acc", telemetry=desk.spans)
     api = Flashduty(base_url="https://api.example", app_key=lambda: KEY)
-    OpenWarRoom(Ledger(desk.store, "acc"), slots, api, worker="w1", telemetry=desk.spans)(a_job())
+    ledger = WorkersLedger(desk.store, "acc").beside(paused)
+    OpenWarRoom(ledger, slots, api, worker="w1", telemetry=desk.spans)(a_job())
     (wait,) = desk.finished["wait"]
     assert wait.attributes is not None
     assert wait.attributes["warrooms.outcome"] == "back_in_line"

@@ -222,7 +222,7 @@ def test_a_job_whose_worker_ended_in_every_attempt_is_given_up() -> None:
         here.dies("w0")
     assert here.nudge().outcome is Outcome.FAILED
     assert here.record().code == "WorkerLost"
-    assert here.slots.given_back == ["slot 1"]
+    assert (here.slots.taken, here.asked) == ([], 1)
     here.ledger.enqueue([JOB])
     assert here.looks_next(), "one of those attempts may have opened it"
 
@@ -262,11 +262,11 @@ def _end(here: Desk, state: JobState) -> None:
         here.ledger.has_room(claim, state, A_ROOM, "")
 
 
-def test_a_job_that_is_cancelled_while_it_waits_for_its_slot_gives_it_back() -> None:
+def test_a_job_that_is_cancelled_while_it_waits_for_its_slot_takes_none() -> None:
     here = desk()
     here.slots.expect(lambda: void(here.ledger.cancel([JOB.id])))
     assert here.nudge().outcome is Outcome.NOTHING_TO_DO
-    assert here.slots.given_back == ["slot 1"]
+    assert (here.slots.taken, here.api.calls) == ([], [])
     assert here.record().state is JobState.CANCELLED
 
 
@@ -315,23 +315,6 @@ def test_without_redis_no_slot_is_used_and_the_job_waits_for_its_worker_to_be_fo
 
 
 # --- slots that come too late -------------------------------------------------------------------------------------
-
-
-def test_a_slot_that_is_too_old_when_the_attempt_begins_is_not_used() -> None:
-    here = desk()
-    here.slots.late = {"slot 1"}
-    assert here.nudge().outcome is Outcome.BACK_IN_LINE
-    assert here.slots.given_back == ["slot 1"]
-    assert (here.record().state, here.record().attempts) == (JobState.QUEUED, 0)
-    assert not here.looks_next()
-
-
-def test_a_slot_that_is_too_old_after_the_look_is_not_used_and_the_next_attempt_looks_again() -> None:
-    here = looking(("list", ()))
-    here.slots.late = {"slot 2"}
-    assert here.nudge().outcome is Outcome.BACK_IN_LINE
-    assert here.slots.given_back == ["slot 2"]
-    assert here.looks_next()
 
 
 def test_a_call_that_was_held_up_was_not_sent_and_gives_its_slot_back() -> None:
@@ -706,19 +689,19 @@ def test_a_lost_claim_changes_nothing_during_the_look(answer: object) -> None:
     assert here.api.calls == ["list"], "without its claim a worker creates nothing"
 
 
-def test_a_claim_lost_while_it_waited_gives_its_slot_back_and_calls_nothing() -> None:
+def test_a_claim_lost_while_it_waited_takes_no_slot_and_calls_nothing() -> None:
     here = desk()
     here.slots.expect(lambda: void(taken_over(here)()))
     assert here.nudge().outcome is Outcome.NOTHING_TO_DO
-    assert (here.slots.given_back, here.api.calls) == (["slot 1"], [])
+    assert (here.slots.taken, here.api.calls) == ([], [])
     assert here.record().worker == "w2"
 
 
-def test_a_claim_lost_before_the_creation_gives_its_slot_back() -> None:
+def test_a_claim_lost_before_the_creation_takes_no_slot_for_it() -> None:
     here = looking()
     here.api.expect(("list", taken_over(here, ())))
     assert here.nudge().outcome is Outcome.NOTHING_TO_DO
-    assert here.slots.given_back == ["slot 2"]
+    assert here.slots.taken == [Lane.BULK], "to look"
 
 
 def test_a_claim_lost_while_it_finds_a_room_changes_nothing() -> None:

@@ -23,7 +23,7 @@ from worker.flashduty.app_key import AppKey
 from worker.flashduty.envelope import Answer, unfold
 from worker.health import Health, Level, Sign
 from worker.jobs import Lane
-from worker.slots import FENCE_S, LONGEST_HOLD_S, Lines, NotYet, Reserved, Slot, Slots
+from worker.slots import FENCE_S, LONGEST_HOLD_S, Asking, First, Lines, NotYet, Reserved, Slot, Slots
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 SPREAD_S: Final = 0.25
 SLOT: Final = Slot("r1", 0.0, came_at=90.0)
 """A slot that came 10 s ago."""
+OLD: Final = Reserved(0.0, "old", NOW)
 
 
 @dataclass
@@ -173,19 +174,31 @@ def test_a_pause_closes_both_lines_and_says_whose_call_was_answered_so(asked_s: 
     assert (here.bucket.penalties, here.learned) == ([(asked_s, SLOT.receipt)], [Lines(9.0, 9.0, 9.0)])
 
 
-def test_a_slot_may_be_used_until_half_the_spread_has_passed() -> None:
-    here = Desk((reserved(0.1),))
-    slot = here.slots.take(Lane.BULK)
-    here.now_s = 100.1 + SPREAD_S / 2
-    assert here.slots.in_time(slot)
-    here.now_s += 0.001
-    assert not here.slots.in_time(slot)
+def test_an_answer_that_is_there_already_is_the_first_and_counts_from_when_it_was_asked_for() -> None:
+    here = Desk((reserved(0.2),))
+    asked: list[bool] = []
+
+    def ask(ticket: bool) -> Reserved | NotYet:  # noqa: FBT001
+        asked.append(ticket)
+        return here.bucket.acquire(Lane.BULK, ticket=ticket)
+
+    first = First(here.slots.now() - 1.0, NotYet(0.5, NOW))
+    slot = here.slots.take(Lane.BULK, Asking(ask, first))
+    assert (asked, here.slept) == ([True], [0.5, 0.2])
+    assert slot.waited_s == pytest.approx(1.7)
+
+
+def test_a_first_answer_that_grew_old_on_its_way_gives_its_slot_back() -> None:
+    here = Desk((reserved(0.0),))
+    asking = Asking(lambda ticket: here.bucket.acquire(Lane.BULK, ticket=ticket), First(here.slots.now() - 1.0, OLD))
+    here.slots.take(Lane.BULK, asking)
+    assert here.bucket.refunded == [OLD.receipt]
 
 
 def test_the_bucket_has_been_asked_before_any_waiting() -> None:
     here = Desk((NotYet(5.0, NOW), reserved(0.1)))
     slept: list[list[float]] = []
-    here.slots.take(Lane.BULK, lambda: slept.append(list(here.slept)))
+    here.slots.take(Lane.BULK, asked=lambda: slept.append(list(here.slept)))
     assert slept[0] == []
 
 

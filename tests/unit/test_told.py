@@ -12,7 +12,7 @@ from worker.errors import FlashdutyError, NoMoreSlots, OutcomeUnknown, RateLimit
 from worker.jobs import Lane
 from worker.open_war_room import OpenWarRoom
 from worker.recovery import recover
-from worker.slots import Reserved, Slot, Slots
+from worker.slots import Reserved, Slots
 from worker.telemetry import Telemetry
 from worker.watched import WatchedApi
 
@@ -78,14 +78,6 @@ def test_a_slot_that_is_given_back_late_is_told_and_the_wait_goes_on() -> None:
     heard = Heard()
     slots_of(heard, Sleeper([0.2, 0.0]), 0.5, 0.1).take(Lane.BULK)
     assert heard.told == [("late", "acc"), ("slot", "acc", Lane.BULK, 0.8, 0.0)]
-
-
-def test_a_slot_that_grew_old_before_its_call_is_told() -> None:
-    heard, sleeper = Heard(), Sleeper([])
-    slots = slots_of(heard, sleeper)
-    assert not slots.in_time(Slot("r", 0.0, send_by=99.0))
-    assert slots.in_time(Slot("r", 0.0, send_by=101.0))
-    assert heard.told == [("late", "acc")]
 
 
 def nudge(heard: Heard, *script: tuple[str, object]) -> None:

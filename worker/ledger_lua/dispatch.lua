@@ -1,9 +1,13 @@
--- Part 5 of 5: the commands, with what stands in ARGV[7 ...] and what they reply.
+-- Part 6 of 6: the commands, with what stands in ARGV[7 ...] and what they reply.
 --   enqueue    batch or '', the jobs' traceparents 'a,b' or '', then per job: id, lane, members '1,2', observers '1' or '', message
 --              -> per job: status, chat_id, share_link, jobs of its lane in front or '', lane      status: 'new' | the state the job was found in
 --   claim      id, token, worker, batch, lane, members, observers (the message's own, for a job without a record)
 --              -> { 'claimed', id, attempts, look first 0/1, ms since it first went wrong, 403s, lane, members, observers, batches,
 --                traceparent or '', since when it waited (ms, 0 without traces) } | { the state }
+--   take       as claim, and most attempts, the bucket's arguments    -> as claim, and what the bucket replies to acquire: nothing if
+--              the attempts are used up; if it gave a slot, the attempt has begun, and its creating call goes out unless it looks first
+--   slot       id, token, number of this attempt, '1' if the creating call goes out with it, the bucket's arguments
+--              -> what the bucket replies to acquire; nothing if the claim is lost
 --   begin      id, token, number of this attempt, '1' if the creating call goes out now   -> 1 | 0 if the claim is lost
 --   finish     id, token, state, field, value ...                                         -> 1 | 0
 --   retry      id, token, delay ms, look first '1' or '', '1' if the attempt counts, field, value ...   -> 1 | 0
@@ -20,10 +24,17 @@
 
 local a = ARGV
 local reply
+if command ~= 'slot' then -- it changes only what its worker has in hand, and tells the ledger again after a restart
+  look_for_a_restart()
+end
 if command == 'enqueue' then
   reply = enqueue(a[7], a[8])
 elseif command == 'claim' then
   reply = claim(a[7], a[8], a[9], a[10], a[11], a[12], a[13])
+elseif command == 'take' then
+  reply = take(tonumber(a[14]), 15)
+elseif command == 'slot' then
+  reply = slot(a[7], a[8], a[9], a[10], 11)
 elseif command == 'begin' then
   reply = begin(a[7], a[8], a[9], a[10])
 elseif command == 'finish' then
@@ -34,7 +45,7 @@ elseif command == 'release' then
   reply = release(a[7], a[8], a[9], a[10])
 elseif command == 'beat' then
   beat(a[7])
-  reply = run
+  reply = RUN
 elseif command == 'reconcile' then
   reply = reconcile(a[7], tonumber(a[8]))
 elseif command == 'disown' then
@@ -56,6 +67,8 @@ elseif command == 'cancel' then
 else
   return redis.error_reply('ERR unknown command ' .. tostring(command))
 end
-write_counts()
 write_turns()
+write_records()
+write_batches()
+write_account()
 return reply

@@ -1,4 +1,4 @@
--- Part 2 of 5: a job's life as producers and workers drive it. Each command may run twice, because the reply of the
+-- Part 2 of 6: a job's life as producers and workers drive it. Each command may run twice, because the reply of the
 -- first run was lost: the token says who asked before.
 
 local function join(job, id, batch)
@@ -10,20 +10,20 @@ local function join(job, id, batch)
     return
   end
   if job.batches == '' and job.state == 'queued' then
-    count(base .. ':counts', 'alone.' .. job.lane, -1)
+    count('alone.' .. job.lane, -1)
   end
   job.batches = job.batches == '' and batch or (job.batches .. ',' .. batch)
-  redis.call('HSET', key(id), 'batches', job.batches)
-  count(base .. ':batch:' .. batch, job.state, 1)
-  count(base .. ':batch:' .. batch, 'total', 1)
+  set(id, 'batches', job.batches)
+  count_in(batch, job.state, 1)
+  count_in(batch, 'total', 1)
   local hash, field = base .. ':batch:' .. batch, job.lane .. '.joined' -- it keeps its turn in the row it stands in
   redis.call('HSET', hash, field, whole(math.max(job.turn, tonumber(redis.call('HGET', hash, field)) or 0)))
 end
 
 local function again(job, id, message, batch) -- from a dead letter or a cancelled job
   move(job, id, 'queued')
-  redis.call('HSET', key(id), 'attempts', 0)
-  redis.call('HDEL', key(id), 'finished', 'code', 'message', 'hint', 'status', 'first', 'denials', 'due', 'token')
+  set(id, 'attempts', 0)
+  drop_fields(id, 'finished', 'code', 'message', 'hint', 'status', 'first', 'denials', 'due', 'token')
   redis.call('PERSIST', key(id))
   line_up(job, id, batch)
   nudge(job, message)
@@ -38,10 +38,10 @@ local function invite(job, id, members, observers)
   end
   if invited ~= job.members then
     job.members = invited
-    redis.call('HSET', key(id), 'members', invited)
+    set(id, 'members', invited)
   end
   if observers ~= '' then
-    redis.call('HSET', key(id), 'observers', observers)
+    set(id, 'observers', observers)
   end
 end
 
@@ -50,15 +50,15 @@ local function hurry(job, id)
   if queued then
     leave(job, id)
     idle('bulk', 1)
-    count(base .. ':counts', 'queued.bulk', -1)
-    count(base .. ':counts', 'queued.urgent', 1)
+    count('queued.bulk', -1)
+    count('queued.urgent', 1)
     if job.batches == '' then
-      count(base .. ':counts', 'alone.bulk', -1)
-      count(base .. ':counts', 'alone.urgent', 1)
+      count('alone.bulk', -1)
+      count('alone.urgent', 1)
     end
   end
   job.lane = 'urgent'
-  redis.call('HSET', key(id), 'lane', 'urgent')
+  set(id, 'lane', 'urgent')
   line_up(job, id)
 end
 
@@ -80,7 +80,7 @@ local function enqueue(batch, traces)
     else
       if job.state == 'failed' or job.state == 'cancelled' then
         leave(job, id)
-        redis.call('HSET', key(id), 'lane', lane, 'members', members, 'observers', observers)
+        set(id, 'lane', lane, 'members', members, 'observers', observers)
         job.lane = lane
         again(job, id, message, batch)
       else
@@ -98,7 +98,7 @@ local function enqueue(batch, traces)
       join(job, id, batch)
     end
     if anew and trace then
-      redis.call('HSET', key(id), 'trace', trace)
+      set(id, 'trace', trace)
     end
     if job.state == 'queued' then
       position = redis.call('ZRANK', LINE[job.lane], id) or ''
@@ -115,41 +115,50 @@ local function held(id, token)
   return job and job.state == 'opening' and job.token == token and job or nil
 end
 
-local function first_of(lane)
-  while true do
-    local id = redis.call('ZRANGE', LINE[lane], 0, 0)[1]
-    local job = id and load(id)
-    if job or not id then
-      return job, id
+-- Takes the job whose turn it is out of its line: the lane's, or the other one's if nobody waits there.
+local function next_of(lane, named, named_id)
+  for _, its in ipairs({ lane, lane == 'bulk' and 'urgent' or 'bulk' }) do
+    while true do
+      local popped = redis.call('ZPOPMIN', LINE[its])
+      local id = popped[1]
+      if not id then
+        break
+      end
+      local job = id == named_id and named or load(id)
+      if job then
+        return job, id, popped[2]
+      end
+      idle(its, 1) -- it was a place without a record
     end
-    redis.call('ZREM', LINE[lane], id) -- a place without a record
-    idle(lane, 1)
   end
+  return nil
 end
 
 -- The message may be a foreign client's, with no record yet: then the record begins here, and waits for its turn like
--- any other. Claimed is the job whose turn it is: the named one, as a rule.
-local function claim(id, token, worker, batch, lane, members, observers)
-  local queue = lane -- that the message came from
-  local mine = redis.call('HGET', CLAIMS, token) -- our own reply was lost
-  local job = mine and held(mine, token)
-  if job then
-    id = mine
+-- any other. Claimed is the job whose turn it is: the named one, as a rule. `begins` is asked whether its attempt begins
+-- at once, too: it is told the job and returns what of the reply it makes of it.
+local function claim(id, token, worker, batch, lane, members, observers, begins)
+  local queue, job, turn = lane, nil, nil -- the queue that the message came from
+  local named, named_id = load(id), id
+  if not named then
+    named = create(id, lane, members, observers, batch)
+    line_up(named, id)
+  elseif named.state == 'queued' and named.lane == 'bulk' and lane == 'urgent' then
+    hurry(named, id) -- a foreign client is in a hurry now
+  end
+  if named.state == 'queued' then
+    lane = named.lane
+  end
+  job, id, turn = next_of(lane, named, named_id)
+  if job and redis.call('HSETNX', CLAIMS, token, id) == 0 then -- our own reply was lost
+    redis.call('ZADD', LINE[job.lane], turn, id)
+    job = nil
+  end
+  local mine = not job and redis.call('HGET', CLAIMS, token)
+  local again = mine and held(mine, token)
+  if again then
+    job, id = again, mine
   else
-    local named = load(id)
-    if not named then
-      named = create(id, lane, members, observers, batch)
-      line_up(named, id)
-    elseif named.state == 'queued' and named.lane == 'bulk' and lane == 'urgent' then
-      hurry(named, id) -- a foreign client is in a hurry now
-    end
-    if named.state == 'queued' then
-      lane = named.lane
-    end
-    job, id = first_of(lane)
-    if not job then
-      job, id = first_of(lane == 'bulk' and 'urgent' or 'bulk')
-    end
     if (job and job.lane) ~= queue and is_idle(queue) then
       idle(queue, -1)
     end
@@ -159,19 +168,27 @@ local function claim(id, token, worker, batch, lane, members, observers)
     if job.lane ~= queue then
       idle(job.lane, 1)
     end
-    local reached = job.lane .. '.reached'
-    redis.call('HSET', WATCH, reached, whole(math.max(job.turn, tonumber(redis.call('HGET', WATCH, reached)) or 0)))
-    local seen = redis.call('HMGET', key(id), 'trace', 'updated')
-    if seen[1] then
-      redis.call('HSET', key(id), 'queued', seen[2]) -- since when it waited, for the trace
+    note(job.lane .. '.reached', whole(math.max(job.turn, reached(job.lane))))
+    if job.trace then
+      job.queued = job.updated
+      set(id, 'queued', job.queued) -- since when it waited, for the trace
     end
-    hold(job, id, token, worker)
+    in_hand(job, id, token, worker)
     redis.call('ZADD', WORKERS, whole(now), worker)
   end
-  local past = redis.call('HMGET', key(id), 'first', 'denials', 'trace', 'queued')
-  local failing = math.max(now - (tonumber(past[1]) or now), 0)
-  return { 'claimed', id, job.attempts, job.look and 1 or 0, failing, tonumber(past[2]) or 0,
-    job.lane, job.members, job.observers, job.batches, past[3] or '', past[4] or 0 }
+  local attempts = job.attempts - ((again and job.began) and 1 or 0)
+  local failing = math.max(now - (job.first or now), 0)
+  local reply = { 'claimed', id, attempts, job.look and 1 or 0, failing, job.denials, job.lane, job.members, job.observers,
+    job.batches, job.trace or '', job.queued or 0 }
+  for _, part in ipairs(begins and begins(job, id, attempts) or {}) do
+    reply[#reply + 1] = part
+  end
+  return reply
+end
+
+local function began(job, id, attempt, sent)
+  job.began = now
+  set(id, 'attempts', attempt, 'began', whole(now), 'sent', sent)
 end
 
 local function did(id, token, state) -- our own reply was lost
@@ -180,29 +197,33 @@ local function did(id, token, state) -- our own reply was lost
 end
 
 local function begin(id, token, attempt, sent)
-  if not held(id, token) then
+  local job = held(id, token)
+  if not job then
     return 0
   end
-  redis.call('HSET', key(id), 'attempts', attempt, 'began', whole(now), 'sent', sent)
+  began(job, id, attempt, sent)
   return 1
 end
 
 local function unspend(job, id)
   if job.began then
-    redis.call('HSET', key(id), 'attempts', math.max(job.attempts - 1, 0))
+    set(id, 'attempts', math.max(job.attempts - 1, 0))
   end
 end
 
 local function look_from_now_on(job, id, look)
-  redis.call('HSET', key(id), 'look', (look == '1' or job.look) and '1' or '')
-  redis.call('HDEL', key(id), 'began', 'sent', 'worker')
+  if look == '1' or job.look then
+    set(id, 'look', '1')
+  end
+  drop_fields(id, 'began', 'sent', 'worker')
 end
 
 local function finish(id, token, state)
   local job = held(id, token)
   if not job and (state == 'opened' or state == 'found') and redis.call('EXISTS', key(id)) == 0 then
     job = create(id, 'bulk', '', '', '') -- Redis lost the record in a crash, but the room is there
-    redis.call('HSET', key(id), 'token', token)
+    set(id, 'token', token)
+    write(id)
   end
   if not job then
     return did(id, token, state)
@@ -221,9 +242,11 @@ local function retry(id, token, delay, look, spent)
     unspend(job, id)
   end
   if #ARGV >= 12 then
-    redis.call('HSET', key(id), unpack(ARGV, 12))
+    set(id, unpack(ARGV, 12))
   end
-  redis.call('HSETNX', key(id), 'first', whole(now))
+  if not job.first then
+    set(id, 'first', whole(now))
+  end
   look_from_now_on(job, id, look)
   return 1
 end

@@ -1,4 +1,4 @@
--- Part 4 of 5: what people do to jobs.
+-- Part 4 of 6: what people do to jobs.
 
 -- A dead letter goes to the end of its line, like anyone who enqueues it again.
 local function replay()

@@ -1,7 +1,7 @@
--- Part 3 of 5: who is alive, what is lost, and what a crash of Redis may have undone.
+-- Part 3 of 6: who is alive, what is lost, and what a crash of Redis may have undone.
 --
--- :watch  run    the run id of the server that wrote last; another one means a restart or a failover
---         beat   the last heartbeat of any worker     since  when somebody began to watch without a break
+-- :account  run   the run id of the server that wrote last; another one means a restart or a failover
+--           beat   the last heartbeat of any worker     since  when somebody began to watch without a break
 --         <lane>.reached   the highest turn that was taken       <lane>.turn  the last one given to a job of no batch
 --         took   ms that an attempt takes                  <lane>.idle     messages more than its jobs (see record)
 --         <lane>.missing, <lane>.since    so many messages at least are too few since then
@@ -12,12 +12,12 @@
 local BREAK_MS = 5000
 
 local function beat(worker)
-  local seen = redis.call('HMGET', WATCH, 'beat', 'since')
-  local last, since = tonumber(seen[1]), tonumber(seen[2])
+  local last, since = tonumber(about('beat')), tonumber(about('since'))
   if not last or not since or now < last or now - last > BREAK_MS then
     since = now
   end
-  redis.call('HSET', WATCH, 'beat', whole(now), 'since', whole(since))
+  note('beat', whole(now))
+  note('since', whole(since))
   redis.call('ZADD', WORKERS, whole(now), worker)
 end
 
@@ -26,8 +26,7 @@ local function dead(worker)
   if not last then
     return true -- it said goodbye, or it was nobody
   end
-  local seen = redis.call('HMGET', WATCH, 'beat', 'since')
-  local beaten, since = tonumber(seen[1]), tonumber(seen[2])
+  local beaten, since = tonumber(about('beat')), tonumber(about('since'))
   if not beaten or not since or now < beaten or now - beaten > BREAK_MS then
     return false -- a break that no beat has ended yet: nobody watches
   end
@@ -45,7 +44,7 @@ local function after_restart()
   local soon = redis.call('ZRANGEBYSCORE', RETRIES, '-inf', whole(now + dead_after), 'LIMIT', 0, suspects)
   for _, id in ipairs(soon) do
     local due = whole(now + dead_after)
-    redis.call('HSET', key(id), 'look', '1', 'due', due)
+    set(id, 'look', '1', 'due', due)
     redis.call('ZADD', RETRIES, due, id)
   end
   for _, lane in ipairs(LANES) do
@@ -54,26 +53,29 @@ local function after_restart()
       idle(lane, 1)
       if job then
         put_aside(job, id, now + dead_after)
-        redis.call('HSET', key(id), 'look', '1', 'code', 'RedisRestarted',
+        set(id, 'look', '1', 'code', 'RedisRestarted',
           'message', 'Redis was restarted: this job may have been sent just before')
       else
         redis.call('ZREM', LINE[lane], id)
       end
     end
-    redis.call('HDEL', WATCH, lane .. '.missing', lane .. '.since')
+    note(lane .. '.missing', nil)
+    note(lane .. '.since', nil)
   end
   for _, id in ipairs(redis.call('HVALS', CLAIMS)) do
-    redis.call('HSET', key(id), 'look', '1')
+    set(id, 'look', '1')
   end
-  redis.call('HSET', WATCH, 'beat', whole(now), 'since', whole(now))
+  note('beat', whole(now))
+  note('since', whole(now))
 end
 
-local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
-local known_run = redis.call('HGET', WATCH, 'run')
-if known_run ~= run then
-  redis.call('HSET', WATCH, 'run', run)
-  if known_run then
-    after_restart()
+local function look_for_a_restart()
+  local known_run = about('run')
+  if known_run ~= RUN then
+    note('run', RUN)
+    if known_run then
+      after_restart()
+    end
   end
 end
 
@@ -94,7 +96,7 @@ local function reconcile(worker, held_jobs)
       job = job or create(id, lane, members, observers, batch)
       if (job.state == 'queued' or job.state == 'retrying') and (sent == '1' or not known) then
         hold(job, id, token, worker)
-        redis.call('HSET', key(id), 'attempts', attempts, 'began', began == '1' and whole(now) or '', 'sent', sent, 'look', '1')
+        set(id, 'attempts', attempts, 'began', began == '1' and whole(now) or '', 'sent', sent, 'look', '1')
       end
     end
   end
@@ -103,7 +105,7 @@ local function reconcile(worker, held_jobs)
     at = at + 7
     local job = load(id) or create(id, 'bulk', '', '', '')
     if job.state == 'queued' or job.state == 'retrying' or (job.state == 'opening' and job.token == token) then
-      redis.call('HSET', key(id), 'token', token, 'chat_id', chat_id, 'chat_name', chat_name,
+      set(id, 'token', token, 'chat_id', chat_id, 'chat_name', chat_name,
         'share_link', share_link, 'request_id', request_id)
       finished(job, id, state, #ARGV + 1)
     end
@@ -125,8 +127,8 @@ local function disown()
     local job = load(id)
     if job and job.state == 'opening' and job.token == token then
       put_aside(job, id, now + dead_after)
-      redis.call('HSET', key(id), 'look', '1')
-      redis.call('HDEL', key(id), 'token', 'worker', 'began', 'sent')
+      set(id, 'look', '1')
+      drop_fields(id, 'token', 'worker', 'began', 'sent')
     end
   end
 end
@@ -137,15 +139,13 @@ end
 local function missing(lane, most)
   local messages = redis.call('LLEN', QUEUE[lane])
   if messages == 0 then
-    redis.call('HDEL', WATCH, lane .. '.idle') -- however it was counted, none is left
+    note(lane .. '.idle', nil) -- however it was counted, none is left
   end
   local count_now = redis.call('ZCARD', LINE[lane]) - messages
-  local was = redis.call('HMGET', WATCH, lane .. '.missing', lane .. '.since')
-  local least, since = tonumber(was[1]), tonumber(was[2])
+  local least, since = tonumber(about(lane .. '.missing')), tonumber(about(lane .. '.since'))
   if count_now <= 0 then
-    if since then
-      redis.call('HDEL', WATCH, lane .. '.missing', lane .. '.since')
-    end
+    note(lane .. '.missing', nil)
+    note(lane .. '.since', nil)
     return {}
   end
   if not since or since > now then
@@ -157,11 +157,8 @@ local function missing(lane, most)
     named = redis.call('ZRANGE', LINE[lane], 0, math.min(least, most) - 1)
     least = least - #named
   end
-  if least > 0 then
-    redis.call('HSET', WATCH, lane .. '.missing', least, lane .. '.since', whole(since))
-  else
-    redis.call('HDEL', WATCH, lane .. '.missing', lane .. '.since')
-  end
+  note(lane .. '.missing', least > 0 and whole(least) or nil)
+  note(lane .. '.since', least > 0 and whole(since) or nil)
   return named
 end
 
@@ -232,7 +229,7 @@ local function requeue()
       else
         move(job, id, 'queued')
         look_from_now_on(job, id, job.sent and '1' or '')
-        redis.call('HDEL', key(id), 'due')
+        drop_fields(id, 'due')
         enter(job, id)
       end
       nudge(job, message)

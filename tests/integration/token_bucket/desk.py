@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib.resources import files
 from typing import TYPE_CHECKING, Final, cast
 
-from worker.redis_store import RedisStore, Script
+from worker.redis_store import RedisStore
+from worker.scripts import Script, text_of
 from worker.token_bucket import HORIZON_US, TokenBucket
 
 if TYPE_CHECKING:
@@ -88,9 +88,8 @@ class MutantStore(RedisStore):
         super().__init__(url)
         self._old, self._new = old, new
 
-    def script(self, *names: str) -> Script:
-        (name,) = names
-        text = files("worker").joinpath(f"{name}.lua").read_text(encoding="utf-8")
+    def script(self, *names: str, **functions: str) -> Script:
+        text = text_of(names, functions)
         if self._old not in text:
             raise LookupError(f"the mistake no longer fits the script: {self._old!r}")
-        return Script(self, text.replace(self._old, self._new))
+        return Script(self._scripts, text.replace(self._old, self._new), self.held)

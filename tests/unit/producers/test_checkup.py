@@ -179,7 +179,7 @@ def test_a_server_that_is_loading_is_no_more_than_that() -> None:
         (
             Sample(
                 [
-                    "warrooms:{default}:counts",
+                    "warrooms:{default}:account",
                     "warrooms.default.urgent",
                     "warrooms.default\x06\x166",
                     "_kombu.binding.celery.pidbox",
@@ -382,7 +382,7 @@ def test_the_readme_gives_the_rule_that_is_tested() -> None:
 
 def test_every_account_is_rehearsed_on_its_own_keys() -> None:
     text = "\n".join(needs.needs(["eu", "us"], 3))
-    for name in ("warrooms:{eu}:counts", "warrooms.us.urgent", "/3.celery.pidbox"):
+    for name in ("warrooms:{eu}:account", "warrooms.us.urgent", "/3.celery.pidbox"):
         assert name in text
 
 
