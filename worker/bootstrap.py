@@ -87,7 +87,7 @@ def build(settings: Settings, worker: str, gate: Gate = GATE, telemetry: Telemet
     desks = {}
     for name, account in settings.accounts().items():
         _check_app_key(account)
-        gate.add(name, account.plan.interval_us / 1e6, queues_of(name))
+        gate.add(name, account.plan.interval_us / 1e6, queues_of(name), account.plan.slack_us / 1e6)
         desks[name] = _desk(settings, account, store, worker, gate, stopping, telemetry)
     return Runtime(worker, store, desks, gate, stopping, telemetry)
 

@@ -21,11 +21,21 @@ if TYPE_CHECKING:
 
     from worker.slots import Lines
 
-WINDOW_S: Final = 0.25
-"""A queue shows when its next slot is this near: the BRPOP under way (0.1 s), the horizon (0.125 s), and a little."""
+EARLY_S: Final = 0.13
+"""A queue shows when its next slot is this near, if a late slot is a lost one: two ticks of the consumer's loop."""
+
+LATE_S: Final = 0.01
+"""And this near if slots may come late, which costs the account nothing: as a rule. Whoever asks at the last moment is
+told its slot at once (the bucket reserves 0.125 s ahead), also if several workers do; who asks before is sent away, and
+asks again."""
+
+ASKING_S: Final = 0.05
+"""Messages under way to the bucket: as many as there are slots in this time, or in the window, and at least one."""
 
 BELIEVE_S: Final = 5.0
 """A long pause is believed so long, then one message may ask again: the pause may have been lifted."""
+
+SAME_S: Final = 1e-5
 
 FORGET_S: Final = 5.0
 """A fetched message that has not asked by then never will: an unknown task, wrong arguments, a revoked job."""
@@ -37,6 +47,7 @@ BULK_FIRST_EVERY: Final = 10
 @dataclass(slots=True)
 class _Account:
     interval_s: float
+    window_s: float
     urgent_at: float = 0.0
     bulk_at: float = 0.0
     fetched_at: deque[float] = field(default_factory=deque)  # of messages that have not asked for a slot yet
@@ -54,20 +65,25 @@ class Gate:
 
     Args:
         clock: monotonic seconds.
-        window_s: how near the next slot must be for its queue to show.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic, window_s: float = WINDOW_S) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._window_s = window_s
         self._lock = threading.Lock()
         self._accounts: dict[str, _Account] = {}
         self._queues: dict[str, _Queue] = {}
         self._last = ""
 
-    def add(self, account: str, interval_s: float, queues: Iterable[tuple[str, Lane]]) -> None:
-        """Makes an account and its queues known, in the order in which they are popped; unknown ones always show."""
-        known = _Account(interval_s)
+    def add(self, account: str, interval_s: float, queues: Iterable[tuple[str, Lane]], slack_s: float = 0.0) -> None:
+        """Makes an account and its queues known; unknown ones always show.
+
+        Args:
+            account: its name.
+            interval_s: the time between two slots in steady flow.
+            queues: with their lanes, in the order in which they are popped.
+            slack_s: so late may a slot be used without one being lost.
+        """
+        known = _Account(interval_s, max(LATE_S, EARLY_S - slack_s))
         self._accounts[account] = known
         self._queues.update({queue: _Queue(known, lane, rank) for rank, (queue, lane) in enumerate(queues)})
 
@@ -80,7 +96,8 @@ class Gate:
         longest_s = BELIEVE_S if lines.pause_s > 0 else max(BELIEVE_S, known.interval_s)
         with self._lock:
             now = self._clock()
-            known.interval_s = lines.interval_s or known.interval_s
+            if lines.interval_s is not None and abs(lines.interval_s - known.interval_s) > SAME_S:
+                known.interval_s, known.window_s = lines.interval_s, EARLY_S  # a person's rates: with what slack?
             known.urgent_at = now + min(lines.urgent_s, longest_s)
             known.bulk_at = now + min(lines.bulk_s, longest_s)
 
@@ -117,7 +134,9 @@ class Gate:
                 known.fetched_at.popleft()
             slot_at = known.urgent_at if lane is Lane.URGENT else known.bulk_at
             # A slot that is long free is one slot, not all those that went by while nobody asked.
-            return max(slot_at - now, 0.0) + len(known.fetched_at) * known.interval_s < self._window_s
+            ahead_s = max(slot_at - now, 0.0)
+            asking_s = len(known.fetched_at) * known.interval_s
+            return ahead_s < known.window_s and ahead_s + asking_s < max(known.window_s, ASKING_S)
 
     def rank(self, queue: str, *, bulk_first: bool) -> tuple[bool, int]:
         """Where `queue` stands among those that show: the smallest is popped first."""

@@ -70,13 +70,14 @@ def flat(fields: Mapping[str, str | int]) -> list[str | int]:
 def record_of(key: JobKey, stored: Mapping[str, str]) -> Record:
     """A job's hash, read."""
     batches = stored.get("batches", "")
+    in_hand = stored["state"] == JobState.OPENING
     return Record(
         job=job_of(key, stored["lane"], stored.get("members", ""), stored.get("observers", ""), batches),
         state=JobState(stored["state"]),
         batches=tuple(filter(None, batches.split(","))),
         attempts=int(stored.get("attempts", 0)),
-        worker=stored.get("worker", ""),
-        began_at=_time(stored.get("began")),
+        worker=stored.get("token", "").rpartition("/")[0] if in_hand else "",
+        began_at=_time(stored.get("began", "").rstrip("s")) if in_hand else None,
         look_first=stored.get("look") == "1",
         created_at=int(stored["created"]) / 1000,
         updated_at=int(stored["updated"]) / 1000,

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from worker.jobs import WarRoomJob
 
 TASK: Final = "warrooms.open"
+RECORDED: Final = "warrooms-recorded"
+"""A header of our own messages: their jobs have a record, so that they can be missed."""
+
 ORIGIN: Final = f"warrooms@{socket.gethostname()}"
 _EMBED: Final[dict[str, None]] = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
@@ -84,6 +87,7 @@ def nudge(job: WarRoomJob) -> str:
                 "argsrepr": "()",
                 "kwargsrepr": shown(job),
                 "origin": ORIGIN,
+                RECORDED: True,
                 "ignore_result": True,
                 "replaced_task_nesting": 0,
                 "stamped_headers": None,

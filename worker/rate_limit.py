@@ -110,6 +110,11 @@ class Plan:
         return max(limit.interval_us for limit in self.limits)
 
     @property
+    def slack_us(self) -> int:
+        """So late may each slot be used without one being lost: what the narrowest limit lets slots run ahead."""
+        return min(limit.tolerance_us for limit in self.limits if limit.interval_us == self.interval_us)
+
+    @property
     def rate_per_s(self) -> float:
         """The sustained speed of the account, in calls per second."""
         return SECOND_US / self.interval_us

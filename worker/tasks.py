@@ -16,6 +16,7 @@ from worker import bootstrap, guard, logs, transport
 from worker.arguments import job_of, preview
 from worker.celery_app import app, declare_queues
 from worker.errors import FlashdutyError, InvalidJob, NoMoreSlots, QueueUnavailable, SettingsError
+from worker.gate import GATE
 from worker.heartbeat import Heartbeat
 from worker.im_integration import Usual
 from worker.messages import TASK, shown
@@ -207,6 +208,12 @@ def _consumes(sender: Any = None, **_: object) -> None:  # noqa: ANN401
     _consumer = sender
     gc.collect()
     gc.freeze()  # what is here stays: to look through it again and again made every slot of a tenth of a second late
+
+
+@signals.task_revoked.connect  # type: ignore[untyped-decorator]
+def _revoked(request: Any = None, **_: object) -> None:  # noqa: ANN401
+    """Its message will not ask for a slot."""
+    GATE.asked((getattr(request, "delivery_info", None) or {}).get("routing_key", ""))
 
 
 @signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]

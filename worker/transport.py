@@ -1,9 +1,10 @@
-"""kombu's Redis transport with four mends, for worker processes: without two a worker ends when Redis fails over.
+"""kombu's Redis transport with five mends, for worker processes: without two a worker ends when Redis fails over.
 
 Celery ends a worker on any error that the transport does not call a connection error, which is right for defects. But
 Redis also answers what passes: READONLY and UNBLOCKED (failover), LOADING, OOM, MISCONF. And when a connection with
 messages in hand is lost, Celery takes it apart before they are acknowledged. tests/acceptance has both. And its pauses
-between two tries to connect grow to half a minute, with no setting for it: so long would a worker idle.
+between two tries to connect grow to half a minute, with no setting for it: so long would a worker idle. And it keeps
+books of each message in hand, so that it comes back when its worker dies; the ledger does that for all jobs it knows.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ import redis
 from celery.app import amqp
 from kombu import transport
 from kombu.transport import redis as kombu_redis
+from kombu.transport import virtual
+
+from worker.messages import RECORDED
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -23,12 +27,63 @@ PAUSES: Final = {"interval_start": 0.5, "interval_step": 0.5, "interval_max": 2.
 """Seconds between two tries to connect."""
 
 
+class Books(kombu_redis.QoS):  # type: ignore[misc]
+    """Books of the messages in hand: in Redis only those of other clients, whose jobs may have no record yet.
+
+    A message of the ledger's own that is lost with its worker is missed: there are fewer messages than jobs that wait
+    (ledger_lua/rescue.lua). To keep books of it would cost eight commands, two round trips and a fifth of a job's CPU.
+    """
+
+    def append(self, message: Any, delivery_tag: str) -> None:  # noqa: ANN401
+        """A message came."""
+        if RECORDED in message.headers:
+            virtual.QoS.append(self, message, delivery_tag)
+        else:
+            super().append(message, delivery_tag)
+
+    def ack(self, delivery_tag: str) -> None:
+        """It is done with."""
+        if self._is_recorded(delivery_tag):
+            virtual.QoS.ack(self, delivery_tag)
+        else:
+            super().ack(delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 - kombu's own
+        """It is refused, or goes back to the head of its queue."""
+        if not self._is_recorded(delivery_tag):
+            super().reject(delivery_tag, requeue)
+            return
+        if requeue:
+            self.restore_by_tag(delivery_tag)
+        virtual.QoS.ack(self, delivery_tag)
+
+    def restore_by_tag(self, tag: str, client: Any = None, leftmost: bool = False) -> None:  # noqa: ANN401, FBT001, FBT002
+        """It goes back to its queue."""
+        if not self._is_recorded(tag):
+            super().restore_by_tag(tag, client, leftmost)
+            return
+        message = self._delivered[tag]
+        delivery = message.delivery_info
+        with self.channel.conn_or_acquire(client) as redis_client:
+            self.channel._do_restore_message(  # noqa: SLF001 - tests/contracts watches it
+                message._raw,  # noqa: SLF001 - the same
+                delivery["exchange"],
+                delivery["routing_key"],
+                redis_client,
+            )
+
+    def _is_recorded(self, tag: str) -> bool:
+        message = self._delivered.get(tag)
+        return message is not None and RECORDED in message.headers
+
+
 class Channel(kombu_redis.Channel):  # type: ignore[misc]
     """A channel that says so when its connection was taken apart, instead of stumbling over what is missing.
 
     Messages that it cannot acknowledge or return any more come back by the visibility timeout; claims are fenced.
     """
 
+    QoS = Books
     _sync: tuple[Any, Any] | None = None
 
     def _create_client(self, asynchronous: bool = False) -> Any:  # noqa: ANN401, FBT001, FBT002 - kombu's own

@@ -18,7 +18,7 @@ from worker import tasks
 from worker.celery_app import DIRECT, app
 from worker.gate import GATE, Gate, GatedCycle
 from worker.jobs import Lane, WarRoomJob
-from worker.messages import TASK, arguments_of, nudge, queue_name
+from worker.messages import RECORDED, TASK, arguments_of, nudge, queue_name
 from worker.slots import Lines
 from worker.transport import Transport
 
@@ -170,6 +170,7 @@ def test_a_nudge_is_what_celery_itself_would_have_sent(store: RedisStore, valkey
     for own in ("kwargsrepr", "origin"):  # for people only: what it is about, and who sent it
         assert isinstance(ours["headers"].pop(own), str)
         assert isinstance(theirs["headers"].pop(own), str), broke
+    assert ours["headers"].pop(RECORDED) is True, "a worker keeps no books of it"
     for part, name in (("headers", "id"), ("headers", "root_id"), ("properties", "correlation_id")):
         ours[part][name] = "same"
     assert ours["properties"].pop("delivery_tag") != theirs["properties"].pop("delivery_tag"), broke
@@ -225,3 +226,63 @@ def test_the_bookkeeping_of_all_messages_has_one_client_for_a_pool(store: RedisS
         channel._pool = None  # kombu does so when its connection is lost
         with channel.conn_or_acquire() as third:
             assert third is not first, "the client of a pool that is gone"
+
+
+@pytest.fixture
+def books(store: RedisStore, valkey_url: str) -> Iterator[kombu_redis.Channel]:
+    """A channel of a worker that consumes the bulk lane; what it receives stays in hand."""
+    assert store.client.dbsize() == 0
+    received.clear()
+    holding[:] = [True]
+    options = {name: value for name, value in OPTIONS.items() if name != "queue_order_strategy"}
+    with Connection(valkey_url, transport=Transport, transport_options=options) as connection:
+        channel = connection.channel()
+        with Consumer(channel, [Queue(BULK, DIRECT, routing_key=BULK)], callbacks=[_receive], accept=["json"]):
+            yield channel
+        holding.clear()
+
+
+def test_no_books_are_kept_of_a_message_whose_job_has_a_record(books: kombu_redis.Channel) -> None:
+    _queue(books, a_job())
+    _drain(books)
+    broke = "kombu writes down what the ledger knows already: eight commands and two round trips a job"
+    assert books.client.exists("unacked", "unacked_index") == 0, broke
+    books.qos.prefetch_count = 1
+    assert not books.qos.can_consume(), "it counts as in hand all the same, or a worker would fetch without end"
+    received[0].ack()
+    assert books.qos.can_consume()
+
+
+def test_books_are_kept_of_what_other_clients_send(books: kombu_redis.Channel, valkey_url: str) -> None:
+    with Connection(valkey_url, transport_options=OPTIONS) as connection:
+        queue = Queue(BULK, DIRECT, routing_key=BULK)
+        app.send_task(TASK, kwargs=arguments_of(a_job()), queue=queue, connection=connection)
+    _drain(books)
+    broke = "a foreign message that a dead worker had in hand would never come back"
+    assert (books.client.hlen("unacked"), books.client.zcard("unacked_index")) == (1, 1), broke
+    received[0].ack()
+    assert books.client.exists("unacked", "unacked_index") == 0
+
+
+@pytest.mark.parametrize("how", ["rejected", "channel closed"])
+def test_a_recorded_message_goes_back_to_the_head_of_its_queue(books: kombu_redis.Channel, how: str) -> None:
+    for number in (1, 2):
+        _queue(books, a_job(number))
+    _drain(books)
+    if how == "rejected":
+        received[0].requeue()
+    else:
+        books.qos.restore_unacked_once()
+    heads = [json.loads(text) for text in reversed(books.client.lrange(BULK, 0, -1))]
+    named = [json.loads(b64decode(head["body"]))[1]["incident_id"] for head in heads]
+    assert named == [a_job(1).incident_id, a_job(2).incident_id], "a job's message was lost, or came last"
+    assert all(RECORDED in head["headers"] for head in heads)
+    assert books.client.exists("unacked", "unacked_index") == 0
+
+
+def test_a_message_that_is_done_with_does_not_go_back(books: kombu_redis.Channel) -> None:
+    _queue(books, a_job())
+    _drain(books)
+    received[0].ack()
+    books.qos.restore_unacked_once()
+    assert books.client.llen(BULK) == 0, "a copy of each message would come back when a worker ends"

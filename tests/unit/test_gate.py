@@ -8,13 +8,13 @@ from typing import Final
 
 import pytest
 
-from worker.gate import BELIEVE_S, BULK_FIRST_EVERY, FORGET_S, WINDOW_S, Gate, GatedCycle
+from worker.gate import ASKING_S, BELIEVE_S, BULK_FIRST_EVERY, EARLY_S, FORGET_S, LATE_S, Gate, GatedCycle
 from worker.jobs import Lane
 from worker.messages import queues_of
 from worker.slots import Lines
 
 A, A_URGENT, B, B_URGENT = "warrooms.a", "warrooms.a.urgent", "warrooms.b", "warrooms.b.urgent"
-EVERY_S: Final = 0.1  # the accounts' interval between two slots
+EVERY_S: Final = 0.05  # the accounts' interval between two slots
 
 
 @dataclass
@@ -45,9 +45,9 @@ def here() -> Desk:
     ("urgent_s", "bulk_s", "shows_urgent", "shows_bulk"),
     [
         (0.0, 0.0, True, True),
-        (WINDOW_S - 0.01, WINDOW_S - 0.01, True, True),
-        (0.0, WINDOW_S, True, False),
-        (WINDOW_S, WINDOW_S, False, False),
+        (EARLY_S - 0.01, EARLY_S - 0.01, True, True),
+        (0.0, EARLY_S + 0.001, True, False),
+        (EARLY_S + 0.001, EARLY_S + 0.001, False, False),
         (60.0, 60.0, False, False),
     ],
 )
@@ -76,7 +76,7 @@ def test_queues_that_nobody_made_known_show(here: Desk) -> None:
 def test_a_paused_account_is_hidden_until_shortly_before_its_pause_ends(here: Desk) -> None:
     here.gate.learn("a", Lines(3.0, 3.0, 3.0))
     assert here.next() == [B_URGENT, B]
-    here.now_s += 3.0 - WINDOW_S - 0.001
+    here.now_s += 3.0 - EARLY_S - 0.001
     assert here.next() == [B_URGENT, B]
     here.now_s += 0.002
     assert here.next() == [A_URGENT, B_URGENT, A, B]
@@ -84,7 +84,7 @@ def test_a_paused_account_is_hidden_until_shortly_before_its_pause_ends(here: De
 
 def test_a_long_pause_is_asked_about_now_and_then_since_it_may_have_been_lifted(here: Desk) -> None:
     here.gate.learn("a", Lines(3600.0, 3600.0, 3600.0))
-    here.now_s += BELIEVE_S - WINDOW_S - 0.001
+    here.now_s += BELIEVE_S - EARLY_S - 0.001
     assert not here.gate.shows(A)
     here.now_s += 0.002
     assert here.gate.shows(A)
@@ -93,7 +93,7 @@ def test_a_long_pause_is_asked_about_now_and_then_since_it_may_have_been_lifted(
 def test_a_slow_accounts_next_slot_is_believed_since_who_asks_for_it_holds_a_thread(here: Desk) -> None:
     here.gate.add("slow", 3600.0, [("slow", Lane.BULK)])
     here.gate.learn("slow", Lines(3000.0, 3000.0, 0.0))
-    here.now_s += 3000.0 - WINDOW_S - 0.001
+    here.now_s += 3000.0 - EARLY_S - 0.001
     assert not here.gate.shows("slow")
     here.now_s += 0.002
     assert here.gate.shows("slow")
@@ -118,9 +118,39 @@ def test_each_message_under_way_counts_as_one_slot(here: Desk) -> None:
     while here.gate.shows(A):
         here.cycle.rotate(A)
         under_way += 1
-    assert under_way == 3, "three slots of 0.1 s are more than the window of 0.25 s"
+    assert under_way == 3, "three slots of 0.05 s are more than the window of 0.13 s"
     assert not here.gate.shows(A_URGENT), "the account's lanes share its slots"
     assert here.gate.shows(B)
+
+
+@pytest.mark.parametrize(
+    ("slack_s", "shows_s"),
+    [(0.0, EARLY_S), (0.06, EARLY_S - 0.06), (0.18, LATE_S)],
+    ids=["a late slot is lost", "a little slack", "as at 1,000 a minute"],
+)
+def test_a_queue_shows_as_late_as_its_slots_allow(here: Desk, slack_s: float, shows_s: float) -> None:
+    here.gate.add("c", 0.06, [("warrooms.c", Lane.BULK)], slack_s)
+    for ahead_s, shows in ((shows_s + 0.001, False), (shows_s - 0.001, True)):
+        here.gate.learn("c", Lines(ahead_s, ahead_s, 0.0, interval_s=0.06))
+        assert here.gate.shows("warrooms.c") is shows
+
+
+@pytest.mark.parametrize(("interval_s", "under_way"), [(60.0, 1), (0.06, 1), (0.02, 3), (0.005, 10)])
+def test_at_least_one_message_is_under_way_and_more_of_a_fast_account(
+    here: Desk, interval_s: float, under_way: int
+) -> None:
+    here.gate.add("c", interval_s, [("warrooms.c", Lane.BULK)], slack_s=1.0)
+    fetched = 0
+    while here.gate.shows("warrooms.c"):
+        here.gate.fetched("warrooms.c")
+        fetched += 1
+    assert fetched == pytest.approx(under_way, abs=0.1 * ASKING_S)
+
+
+def test_of_a_persons_rates_the_slack_is_not_known(here: Desk) -> None:
+    here.gate.add("c", 0.06, [("warrooms.c", Lane.BULK)], slack_s=0.18)
+    here.gate.learn("c", Lines(0.1, 0.1, 0.0, interval_s=0.1))
+    assert here.gate.shows("warrooms.c")
 
 
 def test_a_message_that_asked_counts_no_longer(here: Desk) -> None:
@@ -231,7 +261,7 @@ def test_an_accounts_queues_are_its_two_lanes_and_urgent_is_popped_first_but_for
 def test_an_account_that_is_down_is_asked_again_every_few_seconds(here: Desk) -> None:
     for _ in range(3):
         here.gate.learn("a", Lines(45.0, 45.0, 45.0))
-        here.now_s += BELIEVE_S - WINDOW_S - 0.001
+        here.now_s += BELIEVE_S - EARLY_S - 0.001
         assert not here.gate.shows(A)
         here.now_s += 0.002
         assert here.gate.shows(A)

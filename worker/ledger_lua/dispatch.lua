@@ -53,6 +53,7 @@ elseif command == 'disown' then
   reply = 1
 elseif command == 'goodbye' then
   redis.call('ZREM', WORKERS, a[7])
+  redis.call('HDEL', ACCOUNT, HEARD .. a[7])
   reply = 1
 elseif command == 'strays' then
   reply = strays(tonumber(a[7]), tonumber(a[8]))

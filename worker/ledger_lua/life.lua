@@ -173,8 +173,8 @@ local function claim(id, token, worker, batch, lane, members, observers, begins)
       job.queued = job.updated
       set(id, 'queued', job.queued) -- since when it waited, for the trace
     end
-    in_hand(job, id, token, worker)
-    redis.call('ZADD', WORKERS, whole(now), worker)
+    in_hand(job, id, token)
+    note(HEARD .. worker, whole(now)) -- who claims lives; its heartbeat may be held up
   end
   local attempts = job.attempts - ((again and job.began) and 1 or 0)
   local failing = math.max(now - (job.first or now), 0)
@@ -188,7 +188,7 @@ end
 
 local function began(job, id, attempt, sent)
   job.began = now
-  set(id, 'attempts', attempt, 'began', whole(now), 'sent', sent)
+  set(id, 'attempts', attempt, 'began', whole(now) .. (sent == '1' and 's' or ''))
 end
 
 local function did(id, token, state) -- our own reply was lost
@@ -215,7 +215,7 @@ local function look_from_now_on(job, id, look)
   if look == '1' or job.look then
     set(id, 'look', '1')
   end
-  drop_fields(id, 'began', 'sent', 'worker')
+  drop_fields(id, 'began')
 end
 
 local function finish(id, token, state)

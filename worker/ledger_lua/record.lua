@@ -26,9 +26,10 @@
 -- A message says that there is work, not which: whoever reads one gets the job whose turn it is. So there must be as many
 -- messages as queued jobs; more do no harm.
 --
--- Record: state lane turn members observers batches attempts began look token worker sent created updated due first finished
---         denials chat_id chat_name share_link request_id code message hint status trace queued  (times in ms)
---   began: since when the attempt under way goes on; it is counted     sent: its creating call goes out     first: when it first went wrong
+-- Record: state lane turn members observers batches attempts began look token created updated due first finished denials
+--         chat_id chat_name share_link request_id code message hint status trace queued  (times in ms)
+--   token: of its last claim, '<worker>/<which>'     first: when it first went wrong
+--   began: since when the last attempt went on, it is counted; with an 's' behind it if its creating call goes out
 --   trace, queued: only with traces: the W3C traceparent of its enqueue, and since when it waited for its last claim
 --   look:  a call of it may have opened a room, so the next attempt looks first     denials: how many 403s counted
 
@@ -62,7 +63,8 @@ local function key(id)
 end
 
 -- The account's hash is read once and written once per script: each command counts, also those inside scripts.
-local KNOWN = { 'run', 'beat', 'since', 'took', 'queued', 'opening', 'retrying', 'opened', 'found', 'failed', 'cancelled' }
+local HEARD = 'heard.' -- before a worker's name: when it claimed last
+local KNOWN = { 'run', 'beat', 'since', 'took', 'checked', 'queued', 'opening', 'retrying', 'opened', 'found', 'failed', 'cancelled' }
 for _, lane in ipairs(LANES) do
   for _, name in ipairs({ '.reached', '.turn', '.idle', '.missing', '.since' }) do
     KNOWN[#KNOWN + 1] = lane .. name
@@ -168,8 +170,8 @@ local function keep(batch)
 end
 
 -- Changes of a record are collected, too, and written when it is read again or the script ends.
-local FIELDS = { 'state', 'lane', 'batches', 'attempts', 'began', 'look', 'token', 'worker', 'sent', 'members', 'observers',
-  'chat_id', 'share_link', 'turn', 'updated', 'due', 'first', 'finished', 'denials', 'code', 'message', 'hint', 'status',
+local FIELDS = { 'state', 'lane', 'batches', 'attempts', 'began', 'look', 'token', 'members', 'observers', 'chat_id',
+   'share_link', 'turn', 'updated', 'due', 'first', 'finished', 'denials', 'code', 'message', 'hint', 'status',
   'trace', 'queued' }
 local stored, put, dropped = {}, {}, {}
 
@@ -236,15 +238,16 @@ local function load(id)
   end
   stored[id] = f
   return { state = f.state, lane = f.lane or 'bulk', batches = f.batches or '', attempts = tonumber(f.attempts) or 0,
-    began = tonumber(f.began), look = f.look == '1', token = f.token or '', worker = f.worker or '', sent = f.sent == '1',
+    began = tonumber(string.match(f.began or '', '^%d+') or nil), sent = string.sub(f.began or '', -1) == 's',
+    look = f.look == '1', token = f.token or '',
     members = f.members or '', observers = f.observers or '', chat_id = f.chat_id or '', share_link = f.share_link or '',
     turn = tonumber(f.turn) or 0, first = tonumber(f.first), denials = tonumber(f.denials) or 0, updated = f.updated,
     trace = f.trace, queued = f.queued }
 end
 
 local function create(id, lane, members, observers, batch)
-  local job = { state = 'queued', lane = lane, batches = batch, attempts = 0, look = false, token = '', worker = '',
-    sent = false, members = members, observers = observers, chat_id = '', share_link = '', turn = 0, denials = 0,
+  local job = { state = 'queued', lane = lane, batches = batch, attempts = 0, look = false, token = '', sent = false,
+    members = members, observers = observers, chat_id = '', share_link = '', turn = 0, denials = 0,
     updated = whole(now) }
   set(id, 'state', 'queued', 'lane', lane, 'created', whole(now), 'updated', whole(now))
   for name, value in pairs({ members = members, observers = observers, batches = batch }) do
@@ -361,17 +364,21 @@ local function put_aside(job, id, due)
   redis.call('ZADD', RETRIES, whole(due), id)
 end
 
-local function in_hand(job, id, token, worker) -- it has left its place, and stands among the claims
+local function in_hand(job, id, token) -- it has left its place, and stands among the claims
   become(job, id, 'opening')
-  job.token, job.worker, job.began, job.sent = token, worker, nil, false
-  set(id, 'token', token, 'worker', worker)
-  drop_fields(id, 'began', 'sent', 'due')
+  job.token, job.began, job.sent = token, nil, false
+  set(id, 'token', token)
+  drop_fields(id, 'began', 'due')
 end
 
-local function hold(job, id, token, worker)
+local function hold(job, id, token)
   leave(job, id)
-  in_hand(job, id, token, worker)
+  in_hand(job, id, token)
   redis.call('HSET', CLAIMS, token, id)
+end
+
+local function of_worker(token)
+  return string.match(token, '^(.*)/')
 end
 
 local function remember_how_long(job) -- an attempt takes, on average over the last few
@@ -387,7 +394,7 @@ local function finished(job, id, state, from) -- ARGV[from ...]: more fields of 
     set(id, unpack(ARGV, from))
   end
   set(id, 'finished', whole(now))
-  drop_fields(id, 'due', 'began', 'sent', 'worker')
+  drop_fields(id, 'due')
   if state == 'failed' then
     if not job.first then
       set(id, 'first', whole(now))

@@ -4,12 +4,14 @@
 --           beat   the last heartbeat of any worker     since  when somebody began to watch without a break
 --         <lane>.reached   the highest turn that was taken       <lane>.turn  the last one given to a job of no batch
 --         took   ms that an attempt takes                  <lane>.idle     messages more than its jobs (see record)
+--         heard.<worker>   its last claim                  checked  when all claims were compared with the records
 --         <lane>.missing, <lane>.since    so many messages at least are too few since then
 --
 -- A worker is dead when others have watched without a break for `dead_after` ms and it was silent all that time. Without
 -- the first half, everybody would be dead right after Redis was away.
 
 local BREAK_MS = 5000
+local CHECK_MS = 30000 -- so often the claims of living workers are compared with the records
 
 local function beat(worker)
   local last, since = tonumber(about('beat')), tonumber(about('since'))
@@ -23,9 +25,11 @@ end
 
 local function dead(worker)
   local last = tonumber(redis.call('ZSCORE', WORKERS, worker))
-  if not last then
+  local claimed = tonumber(redis.call('HGET', ACCOUNT, HEARD .. worker) or nil)
+  if not last and not claimed then
     return true -- it said goodbye, or it was nobody
   end
+  last = math.max(last or 0, claimed or 0)
   local beaten, since = tonumber(about('beat')), tonumber(about('since'))
   if not beaten or not since or now < beaten or now - beaten > BREAK_MS then
     return false -- a break that no beat has ended yet: nobody watches
@@ -95,8 +99,8 @@ local function reconcile(worker, held_jobs)
       local known = job ~= nil
       job = job or create(id, lane, members, observers, batch)
       if (job.state == 'queued' or job.state == 'retrying') and (sent == '1' or not known) then
-        hold(job, id, token, worker)
-        set(id, 'attempts', attempts, 'began', began == '1' and whole(now) or '', 'sent', sent, 'look', '1')
+        hold(job, id, token)
+        set(id, 'attempts', attempts, 'began', began == '1' and (whole(now) .. (sent == '1' and 's' or '')) or '', 'look', '1')
       end
     end
   end
@@ -113,7 +117,7 @@ local function reconcile(worker, held_jobs)
   local reply = {}
   for _, id in ipairs(redis.call('HVALS', CLAIMS)) do
     local job = load(id)
-    if job and job.worker == worker then
+    if job and job.state == 'opening' and of_worker(job.token) == worker then
       reply[#reply + 1], reply[#reply + 2] = id, job.token
     end
   end
@@ -128,7 +132,7 @@ local function disown()
     if job and job.state == 'opening' and job.token == token then
       put_aside(job, id, now + dead_after)
       set(id, 'look', '1')
-      drop_fields(id, 'token', 'worker', 'began', 'sent')
+      drop_fields(id, 'token', 'began')
     end
   end
 end
@@ -183,14 +187,23 @@ local function strays(lock, most)
     end
   end
   local claims = redis.call('HGETALL', CLAIMS)
+  local is_dead = {} -- by worker
+  local all = now - (tonumber(about('checked')) or 0) >= CHECK_MS or now < tonumber(about('checked'))
   for at = 1, #claims, 2 do
     local token, id = claims[at], claims[at + 1]
-    local job = load(id)
-    if not job or job.state ~= 'opening' or job.token ~= token then
+    local worker = of_worker(token) or token
+    if is_dead[worker] == nil then
+      is_dead[worker] = dead(worker)
+    end
+    local job = (all or is_dead[worker]) and load(id)
+    if (all or is_dead[worker]) and (not job or job.state ~= 'opening' or job.token ~= token) then
       redis.call('HDEL', CLAIMS, token)
-    elseif dead(job.worker) then
+    elseif is_dead[worker] then
       add('dead', id, token, job)
     end
+  end
+  if all then
+    note('checked', whole(now))
   end
   for _, lane in ipairs(LANES) do
     for _, id in ipairs(missing(lane, most)) do
@@ -205,6 +218,7 @@ local function strays(lock, most)
   for _, worker in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '-inf', whole(now - 360 * dead_after))) do
     if dead(worker) then -- and not only unheard because nobody was
       redis.call('ZREM', WORKERS, worker)
+      redis.call('HDEL', ACCOUNT, HEARD .. worker)
     end
   end
   return reply
@@ -219,7 +233,7 @@ local function requeue()
     if job and reason == 'due' then
       valid = job.state == 'retrying' and tonumber(redis.call('ZSCORE', RETRIES, id) or now + 1) <= now
     elseif job and reason == 'dead' then
-      valid = job.state == 'opening' and job.token == evidence and dead(job.worker)
+      valid = job.state == 'opening' and job.token == evidence and dead(of_worker(job.token))
     elseif job and reason == 'lost' then
       valid = job.state == 'queued'
     end
