@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import random
 from dataclasses import dataclass
@@ -54,6 +55,10 @@ def open_room(incident_id: str) -> None:
         pause_s = float(asked) if asked.isdigit() else DEFAULT_PAUSE_S
         raise Refused(pause_s + random.uniform(0, DEFAULT_PAUSE_S))  # a little apart, or they all come at once
     answer.raise_for_status()
+
+
+# At INFO httpx logs every URL, and the app key stands in it.
+logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 @functools.cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from typing import TYPE_CHECKING, Final
 
 from bench.contenders.contender import Contender
@@ -20,15 +21,14 @@ CONTENDER: Final = Contender(
     urgent="a lane of its own, in the queue and in the bucket",
     packages=("celery", "kombu", "redis", "httpx"),
     worker=(
-        *("celery", "-A", "worker", "worker", "--loglevel", "INFO"),
+        *("celery", "-A", "worker", "worker"),
         *("--without-mingle", "--without-gossip", "-n", "{name}@%h"),
     ),
 )
 
 
 def enqueue(incident_ids: Iterable[str], *, urgent: bool) -> None:
-    settings, lane = _queue().settings, Lane.URGENT if urgent else Lane.BULK
-    integration_id = settings.integration_id
+    lane, integration_id = Lane.URGENT if urgent else Lane.BULK, int(os.environ["FLASHDUTY_INTEGRATION_ID"])
     _queue().enqueue_many(
         WarRoomJob(incident_id=incident_id, integration_id=integration_id, lane=lane) for incident_id in incident_ids
     )
