@@ -81,7 +81,7 @@ def _median(group: list[Line]) -> Line:
     """Of each number, and of the numbers within a dictionary; what some run does not have is left out."""
     found: Line = {}
     for name, value in group[0].items():
-        values = [line.get(name) for line in group]
+        values: list[Any] = [line.get(name) for line in group]
         if isinstance(value, dict):
             found[name] = _median([line[name] for line in group])
         elif name not in (*SAME, "round") and all(isinstance(one, int | float) for one in values):

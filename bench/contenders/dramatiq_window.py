@@ -42,12 +42,12 @@ per_second = WindowRateLimiter(windows, "war-rooms-second", limit=ACCOUNT.per_se
 per_minute = WindowRateLimiter(windows, "war-rooms-minute", limit=ACCOUNT.per_minute, window=60)
 
 
-@dramatiq.actor(queue_name="bulk", priority=BULK_PRIORITY, **WAITING)
+@dramatiq.actor(queue_name="bulk", priority=BULK_PRIORITY, **WAITING)  # type: ignore[untyped-decorator]
 def open_war_room(incident_id: str) -> None:
     _open(incident_id)
 
 
-@dramatiq.actor(queue_name="urgent", priority=0, **WAITING | {"min_backoff": 100, "max_backoff": 1_000})
+@dramatiq.actor(queue_name="urgent", priority=0, **WAITING | {"min_backoff": 100, "max_backoff": 1_000})  # type: ignore[untyped-decorator]
 def open_urgent_war_room(incident_id: str) -> None:
     _open(incident_id)
 
