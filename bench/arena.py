@@ -109,6 +109,10 @@ class Arena:
         stats: dict[str, Any] = self._client.get("stats").json()
         return stats
 
+    def rooms(self) -> int:
+        """How many incidents have a room."""
+        return int(self.stats()["incidents_with_rooms"])
+
     def has_room(self, incident_id: str) -> bool:
         """Whether the incident has a room."""
         return bool(self._client.get("rooms", params={"incident_id": incident_id}).json()["items"])

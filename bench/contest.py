@@ -3,7 +3,7 @@
     python -m bench.contest [--contender NAME ...] [--model NAME ...] [--jobs 5000] [--rounds 3] [--workers 2]
                             [--side-by-side N] [--kill-jobs 300] [--out docs/benchmarks/contest.json]
 
-One line of JSON a run (`"kind": "drain"` or `"kill"`), then the medians (`"median"`, `"kills"`). Each round has every
+One line of JSON a run (`"kind"`: drain, kill, or cost), then the medians (median, kills, baseline). Each round has every
 contender once for each model, the contenders one after the other; with `--side-by-side` so many models run at the same
 time, each in an installation of its own. `machine_busy` in each line says whether anybody was starved: above 0.9, the
 line is about the machine. 5,000 jobs take five minutes each at the limit; all of it, five models side by side, three
@@ -25,6 +25,7 @@ import httpx
 from bench.arena import Arena
 from bench.common import report
 from bench.contenders import NAMES, load
+from bench.contest_cost import GENEROUS, cost
 from bench.contest_drain import drain
 from bench.contest_kill import kill
 from bench.machine import about
@@ -41,9 +42,11 @@ Line = dict[str, Any]
 API: Final = ("--latency", "uniform:0:1", "--retry-after", "seconds", "--seed", "1")
 """The calls take 0 to 1 s, and a refusal says when to come again: the API that is kindest to who gets one."""
 
+ACCOUNT: Final = (50, 1000)
+BARE: Final = "celery_bare"
 KILL_MODEL: Final = "sliding-log"
 SAME: Final = ("contender", "model", "jobs", "workers")
-MEDIANS: Final = {"drain": "median", "kill": "kills"}
+MEDIANS: Final = {"drain": "median", "kill": "kills", "cost": "baseline"}
 SUMS: Final = ("lost", "doubled", "missing")
 
 
@@ -53,13 +56,14 @@ def main() -> None:
     lines: list[Line] = [{"kind": "machine", **about(contenders)}]
     report(**lines[0])
     for number in range(1, options.rounds + 1):
-        for contender in contenders:
+        lines.append(_cost(number, options))
+        for contender in contenders if options.jobs else []:
             drains = [functools.partial(_drain, contender, model, number, options) for model in options.model or MODELS]
             lines += _side_by_side(drains, options.side_by_side)
+            _write(lines, options.out)  # hours of work must not hang on the last of them
         if options.kill_jobs:
             kills = [functools.partial(_kill, contender, number, options) for contender in contenders]
             lines += _side_by_side(kills, options.side_by_side)
-        _write(lines, options.out)
     for line in medians(lines):
         report(**line)
     _write([*lines, *medians(lines)], options.out)
@@ -100,6 +104,10 @@ def _kill(contender: Contender, number: int, options: argparse.Namespace) -> Lin
     return _told("kill", contender, KILL_MODEL, number, options, lambda arena: kill(arena, options.kill_jobs))
 
 
+def _cost(number: int, options: argparse.Namespace) -> Line:
+    return _told("cost", load(BARE), KILL_MODEL, number, options, lambda arena: cost(arena, options.workers), GENEROUS)
+
+
 def _told(
     kind: str,
     contender: Contender,
@@ -107,11 +115,12 @@ def _told(
     number: int,
     options: argparse.Namespace,
     run: Callable[[Arena], Line],
+    rates: tuple[int, int] = ACCOUNT,
 ) -> Line:
     """Runs it and reports a line; a run that fails must not take hours of others with it, and is a line, too."""
     line: Line = {"contender": contender.name, "model": model, "round": number, "workers": options.workers}
     try:
-        with Arena(contender, model, options.workers, API) as arena:
+        with Arena(contender, model, options.workers, API, rates) as arena:
             line = {"kind": kind, **line, **run(arena)}
     except (StackError, RuntimeError, OSError, httpx.HTTPError) as error:
         line = {"kind": "failed", **line, "what": kind, "error": f"{type(error).__name__}: {error}"[:1000]}
@@ -134,7 +143,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--contender", action="append", choices=NAMES)
     parser.add_argument("--model", action="append", choices=tuple(MODELS))
-    parser.add_argument("--jobs", type=int, default=5000)
+    parser.add_argument("--jobs", type=int, default=5000, help="0 leaves the drains out")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--side-by-side", type=int, default=1)

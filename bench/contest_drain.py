@@ -79,7 +79,7 @@ def drain(arena: Arena, model: str, jobs: int, workers: int) -> dict[str, Any]:
     arena.enqueue([f"{number:024x}" for number in range(jobs)])
     arena.first_call()
     began, first = time.monotonic(), meter.read()
-    rooms_before = arena.stats()["incidents_with_rooms"]
+    rooms_before = arena.rooms()
     bulk_s = jobs / PER_MINUTE * 60
     urgent = Urgent(arena, URGENT_JOBS, bulk_s * 0.05, bulk_s * 0.8 / URGENT_JOBS)
     ended, last, rooms = _watch(arena, meter, urgent, jobs + URGENT_JOBS, began, bulk_s * CEILING + STUCK_S)
@@ -96,7 +96,7 @@ def drain(arena: Arena, model: str, jobs: int, workers: int) -> dict[str, Any]:
         "worst_60s": stats["worst_60s"],
         **speed([at_s for at_s, _, _, status in arrivals if status == OK], jobs, model),
         **urgent.facts(),
-        **per_job(first, last, rooms - rooms_before, workers, meter.peak_rss),
+        **per_job(first, last, rooms - rooms_before, workers, meter.peak_bytes),
     }
 
 
@@ -110,7 +110,7 @@ def _watch(
         urgent.tick(now - began)
         if now >= look_at:
             look_at = now + LOOK_S
-            seen = arena.stats()["incidents_with_rooms"]
+            seen = arena.rooms()
             if seen > rooms:
                 last, rooms, moved_at = meter.read(), seen, now
         if rooms >= jobs:

@@ -22,14 +22,14 @@ def kill(arena: Arena, jobs: int) -> dict[str, Any]:
     arena.start_workers()
     arena.enqueue([f"{number:024x}" for number in range(jobs)])
     arena.first_call()
-    until(lambda: int(arena.stats()["incidents_with_rooms"]) >= jobs // 3, "a third", within_s=60 + jobs / 2)
+    until(lambda: arena.rooms() >= jobs // 3, "a third", within_s=60 + jobs / 2)
     arena.kill_worker()
     killed_at = moved_at = time.monotonic()
     arena.start_worker()
     rooms = 0
     while rooms < jobs and time.monotonic() - moved_at < STUCK_S:
         time.sleep(LOOK_S)
-        seen = arena.stats()["incidents_with_rooms"]
+        seen = arena.rooms()
         if seen > rooms:
             rooms, moved_at = seen, time.monotonic()
     stats = arena.stats()

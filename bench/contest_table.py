@@ -10,7 +10,6 @@ if TYPE_CHECKING:
 
 Line = dict[str, Any]
 
-BASELINE: Final = "celery_bare"
 STRICTEST: Final = "sliding-log"
 """The model whose times are shown, unless it was not measured: no window, wherever it begins, holds too much."""
 
@@ -111,7 +110,7 @@ def _refused(medians: list[Line]) -> str:
 
 def _cpu(results: Results, shown: Line) -> str:
     text = f"{shown['cpu_ms_per_job']:.1f} ms"
-    bare = results.of("median", BASELINE, str(shown["model"]))
+    bare = results.of("baseline")
     return f"{text} ({shown['cpu_ms_per_job'] / bare[0]['cpu_ms_per_job']:.1f} x)" if bare else text
 
 
@@ -156,7 +155,7 @@ def _legend(results: Results) -> str:
     killed = f" kill -9: {kills[0]['jobs']:,} jobs, one of {kills[0]['workers']} workers." if kills else ""
     return (
         f"{jobs:,} jobs, medians of {rounds}; refusals and shares over {', '.join(results.models)}, the rest "
-        f"against {results.shown_model}. CPU and commands: with what was queued already; x: beside no limiter. "
-        f"Urgent: from enqueueing to the room, 0 to 1 s is the API's.{killed} At most {busy:.0%} of the machine was busy"
+        f"against {results.shown_model}. CPU and commands: with what was queued already; x: beside the same call in a bare Celery task that never waits. "
+        f"Urgent: from enqueueing to the room, 0 to 1 s is the API's.{killed} The machine: {busy:.0%} busy at most"
         f"{f'; {failed} runs failed' if failed else ''}."
     )

@@ -40,12 +40,12 @@ class Meter:
 
     def __init__(self, workers: Sequence[Process], store: redis.Redis) -> None:
         self._workers, self._store = workers, store
-        self.peak_rss = 0
+        self.peak_bytes = 0
 
     def read(self) -> Reading:
         """Reads everything once, and looks whether the workers have grown."""
         family = [process for worker in self._workers for process in _family(worker.popen.pid)]
-        self.peak_rss = max(self.peak_rss, sum(_rss(process) for process in family))
+        self.peak_bytes = max(self.peak_bytes, sum(_memory(process) for process in family))
         cpu: Any = self._store.info("cpu")
         times = psutil.cpu_times()
         whole = sum(times[:8])  # guest times are counted in user's already
@@ -80,13 +80,15 @@ def _family(pid: int) -> list[psutil.Process]:
     return []
 
 
-def _rss(process: psutil.Process) -> int:
+def _memory(process: psutil.Process) -> int:
+    """The process' memory; what it shares with others (a pool of forked children shares much) is divided among them."""
     with contextlib.suppress(psutil.Error):
-        return int(process.memory_info().rss)
+        full = process.memory_full_info()
+        return int(getattr(full, "pss", full.rss))  # only Linux tells how much is shared
     return 0
 
 
-def per_job(before: Reading, after: Reading, jobs: int, workers: int, peak_rss: int) -> dict[str, Any]:
+def per_job(before: Reading, after: Reading, jobs: int, workers: int, peak_bytes: int) -> dict[str, Any]:
     """What each of so many jobs cost between two readings."""
     jobs = max(1, jobs)
     spent = {kind: count - before.commands.get(kind, 0) for kind, count in after.commands.items()}
@@ -96,7 +98,7 @@ def per_job(before: Reading, after: Reading, jobs: int, workers: int, peak_rss: 
         "redis_cpu_ms_per_job": round(1000 * (after.redis_cpu_s - before.redis_cpu_s) / jobs, 2),
         "redis_commands_per_job": round(sum(spent.values()) / jobs, 1),
         "redis_kinds_per_job": {kind: round(count / jobs, 2) for kind, count in kinds if count / jobs >= 0.01},
-        "memory_mb_per_worker": round(peak_rss / 1e6 / workers, 1),
+        "memory_mb_per_worker": round(peak_bytes / 1e6 / workers, 1),
         "machine_busy": round(
             (after.machine_busy_s - before.machine_busy_s) / max(0.01, after.machine_s - before.machine_s), 3
         ),

@@ -35,7 +35,8 @@ BULK_PRIORITY: Final = 10
 # Backoff doubles, so that thousands that wait do not ask every second; not beyond 8 s, or the limit goes unused.
 WAITING: Final[dict[str, Any]] = {"max_retries": None, "min_backoff": 500, "max_backoff": 8_000}
 
-broker = RedisBroker(url=URL)
+# What a dead worker held is looked for in one of a hundred commands, not of a thousand: as often as Celery is told to.
+broker = RedisBroker(url=URL, maintenance_chance=10_000)
 dramatiq.set_broker(broker)
 windows = RedisBackend(url=URL)
 per_second = WindowRateLimiter(windows, "war-rooms-second", limit=ACCOUNT.per_second, window=1)
