@@ -3,13 +3,13 @@
 The caller of the bound has no latency and no doubt: it asks the sandbox's own model of the server at every microsecond
 that could pass, and is never refused. With 50 a second and 1,000 a minute, from the first call on (n counted from 1),
 
-    sliding log         60 * ((n-1) // 1000) + ((n-1) % 1000) // 50       seconds: 1 / 19 / 259 for 100 / 1,000 / 5,000
+    sliding log         60 * ((n-1) // 1000) + ((n-1) % 1000) // 50       s: 1 / 19 / 259 for 100 / 1,000 / 5,000 rooms
     fixed window        the same, if the first call is also the first of its windows
-    token bucket, GCRA  max((n-100) / 50, (n-1000) * 60 / 1000), about    seconds: 1 / 19 / 240
-    sliding counter     about n / 50 up to 1,000, then n * 60 / 1000      seconds: 2 / 20 / 300
+    token bucket, GCRA  max((n-50) / 50, (n-1000) * 60 / 1000)            s: 1 / 19 / 240
+    sliding counter     about n / 50 up to 1,000, then n * 60 / 1000      s: 2 / 20 / 300
 
-A caller that does not know the model can count on no more than what all five let through: `any_model`. It may spend
-the first minute's calls at 50 a second, too; whoever starts a second time within two minutes may not.
+A caller that does not know the model can count on no more than what all five let through (`ALL_MODELS`): the last row.
+For the first thousand that supposes that nothing went out in the two minutes before.
 """
 
 from __future__ import annotations

@@ -3,11 +3,11 @@
     python -m bench.contest [--contender NAME ...] [--model NAME ...] [--jobs 5000] [--rounds 3] [--workers 2]
                             [--side-by-side N] [--kill-jobs 300] [--out docs/benchmarks/contest.json]
 
-One line of JSON a run (`"kind"`: drain, kill, or cost), then the medians (median, kills, baseline). Each round has every
+A line of JSON a run (`kind`: cost, drain, kill), then what they come to (baseline, median, kills). Each round has every
 contender once for each model, the contenders one after the other; with `--side-by-side` so many models run at the same
 time, each in an installation of its own. `machine_busy` in each line says whether anybody was starved: above 0.9, the
-line is about the machine. 5,000 jobs take five minutes each at the limit; all of it, five models side by side, three
-hours.
+line is about the machine. At the limit 5,000 jobs take five minutes, so three rounds of all ten contenders against all
+five models take thirteen hours one after the other, five if three run side by side.
 """
 
 from __future__ import annotations
