@@ -12,9 +12,8 @@ import time
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import httpx
-import psutil
 
-from bench.meter import Meter, cpu_s
+from bench.meter import Meter, cpu_s, family
 from sandbox.stack import ROOT, Stack, until
 
 if TYPE_CHECKING:
@@ -121,22 +120,20 @@ class Arena:
         """Waits for the first call of any worker."""
         until(lambda: self.stats()["arrivals"] > 0, "the first call", self.workers[0], within_s)
 
-    def kill_worker(self) -> None:
-        """Ends the first worker and its children with SIGKILL, all at once, as when its machine dies."""
-        os.killpg(self.workers[0].popen.pid, signal.SIGKILL)
-        self.workers[0].popen.wait()
+    def kill_worker(self, worker: Process) -> None:
+        """Ends a worker and its children with SIGKILL, all at once, as when its machine dies."""
+        os.killpg(worker.popen.pid, signal.SIGKILL)
+        worker.popen.wait()
+
+    def worker_cpu_s(self) -> list[float]:
+        """The CPU that each worker has used, in the order in which they were started."""
+        return [cpu_s(family(worker.popen.pid)) for worker in self.workers]
 
     def _busy_share(self) -> float:
         """The share of a core that the workers use now."""
-        before, began = self._cpu_s(), time.monotonic()
+        before, began = sum(self.worker_cpu_s()), time.monotonic()
         time.sleep(QUIET_LOOK_S)
-        return (self._cpu_s() - before) / (time.monotonic() - began)
-
-    def _cpu_s(self) -> float:
-        with contextlib.suppress(psutil.Error):
-            parents = [psutil.Process(worker.popen.pid) for worker in self.workers]
-            return cpu_s([one for parent in parents for one in (parent, *parent.children(recursive=True))])
-        return 0.0
+        return (sum(self.worker_cpu_s()) - before) / (time.monotonic() - began)
 
     def _started_producer(self) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", *self.contender.producer_command()]

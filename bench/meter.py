@@ -44,13 +44,13 @@ class Meter:
 
     def read(self) -> Reading:
         """Reads everything once, and looks whether the workers have grown."""
-        family = [process for worker in self._workers for process in _family(worker.popen.pid)]
-        self.peak_bytes = max(self.peak_bytes, sum(_memory(process) for process in family))
+        processes = [process for worker in self._workers for process in family(worker.popen.pid)]
+        self.peak_bytes = max(self.peak_bytes, sum(_memory(process) for process in processes))
         cpu: Any = self._store.info("cpu")
         times = psutil.cpu_times()
         whole = sum(times[:8])  # guest times are counted in user's already
         return Reading(
-            worker_cpu_s=cpu_s(family),
+            worker_cpu_s=cpu_s(processes),
             redis_cpu_s=cpu["used_cpu_user"] + cpu["used_cpu_sys"],
             machine_busy_s=whole - times.idle - times.iowait,
             machine_s=whole,
@@ -73,7 +73,8 @@ def cpu_s(processes: Iterable[psutil.Process]) -> float:
     return total
 
 
-def _family(pid: int) -> list[psutil.Process]:
+def family(pid: int) -> list[psutil.Process]:
+    """A process and all that it started; empty if it has ended."""
     with contextlib.suppress(psutil.Error):
         parent = psutil.Process(pid)
         return [parent, *parent.children(recursive=True)]
