@@ -19,12 +19,15 @@ HEAD: Final = (
     "share of 1,000/min: minute 1",
     "after",
     "s to {counts} rooms",
-    "urgent: half / worst",
+    "urgent, s: median / worst",
     "Redis commands a job",
     "worker CPU a job",
     "memory a worker",
+    "drained: missing / doubled",
     "kill -9: lost / doubled",
 )
+EMPTY: Final = ("",) * 6
+"""What a bound does not have: the columns behind the times."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +77,8 @@ def table(results: Results) -> str:
     head = [title.format(counts=" / ".join(f"{int(n):,}" for n in counts)) for title in HEAD]
     bound, anyone = bound_line["bound_s"], bound_line["bound_any_model_s"]
     rows = [
-        ["*the bound, knowing the model*", "0", "", "", _joined(bound[n] for n in counts), "", "", "", "", ""],
-        ["*the bound, not knowing it*", "0", "", "", _joined(anyone[n] for n in counts), "", "", "", "", ""],
+        ["*the bound, knowing the model*", "0", "", "", _joined(bound[n] for n in counts), *EMPTY],
+        ["*the bound, not knowing it*", "0", "", "", _joined(anyone[n] for n in counts), *EMPTY],
         *[_row(results, contender, counts) for contender in results.contenders],
     ]
     parts = [_machine(results), "", _markdown(head), _markdown(["---"] * len(head)), *[_markdown(row) for row in rows]]
@@ -95,6 +98,7 @@ def _row(results: Results, contender: str, counts: list[str]) -> list[str]:
         f"{shown['redis_commands_per_job']:.0f}",
         _cpu(results, shown),
         f"{shown['memory_mb_per_worker']:.0f} MB",
+        f"{sum(line['missing'] for line in medians)} / {sum(line['doubled'] for line in medians)}",
         _kills(results.of("kills", contender)),
     ]
 
