@@ -14,9 +14,10 @@ says what its tool cannot express:
     bullmq                    BullMQ's limiter, on Node
     warrooms_itself           this project
 
-    contender    how a contender describes itself
-    on_celery    the settings that a careful user of Celery on Redis would choose, for all Celery contenders
-    producer     takes incident ids from a pipe and queues them
+    contender      how a contender describes itself
+    on_celery      the settings that a careful user of Celery on Redis would choose, for all Celery contenders
+    limits_window  both limits, for the two contenders with `limits`
+    producer       takes incident ids from a pipe and queues them
 """
 
 from bench.contenders.contender import NAMES, Contender, load
