@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check chaos format bench clean
+.PHONY: help demo up test check chaos format bench contest clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -37,6 +37,11 @@ format: $(STAMP) ## write the code as `check` wants it
 
 bench: $(STAMP) ## measure every number the project promises (an hour and a quarter); results in bench/out
 	$(BIN)/python -m bench.run --page docs/benchmarks.md
+
+contest: $(STAMP) ## drain beside what you would use instead (five hours); results and plots in docs/benchmarks
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bench]'
+	$(BIN)/python -m bench.contest --side-by-side 3 --out docs/benchmarks/contest.json
+	$(BIN)/python -m bench.plots
 
 clean: ## remove the environment, caches and results; .warrooms stays: it has the jobs of `up`
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

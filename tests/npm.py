@@ -1,53 +1,23 @@
-"""Packages from npm, installed once into a cache folder, in the versions of a lock file."""
+"""Packages from npm, for tests that must not need the network."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-import shutil
-import subprocess
-import tempfile
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import pytest
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from bench import npm
 
-CI: Final = ("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
-LOCKED: Final = ("package.json", "package-lock.json")
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def installed(source: Path, *more: str) -> Path:
     """A folder with the packages that `source` locks, and with more files of it.
 
-    Skips the test where there is no Node or no npm registry: tests must not need the network.
+    Skips the test where there is no Node or no npm registry.
     """
-    names = (*LOCKED, *more)
-    contents = b"".join((source / name).read_bytes() for name in names)
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "warrooms"
-    folder = cache / f"{source.name}-{hashlib.sha256(contents).hexdigest()[:16]}"
-    if not folder.exists():
-        if not (shutil.which("node") and shutil.which("npm")):
-            pytest.skip("node and npm are not on this machine")
-        cache.mkdir(parents=True, exist_ok=True)
-        _install(source, names, cache, folder)
-    return folder
-
-
-def _install(source: Path, names: Sequence[str], cache: Path, folder: Path) -> None:
-    """Into a folder of its own first: a half installed one must not be found."""
-    with tempfile.TemporaryDirectory(dir=cache) as half:
-        target = Path(half) / source.name
-        target.mkdir()
-        for name in names:
-            shutil.copy(source / name, target)
-        try:
-            subprocess.run(CI, cwd=target, timeout=60, capture_output=True, text=True, check=True)
-        except subprocess.TimeoutExpired:
-            pytest.skip("npm ci takes too long")
-        except subprocess.CalledProcessError as error:
-            pytest.skip(f"npm ci failed: {error.stderr[-300:]}")
-        if not folder.exists():
-            target.rename(folder)
+    try:
+        return npm.installed(source, *more)
+    except npm.NotInstalled as error:
+        pytest.skip(str(error))
