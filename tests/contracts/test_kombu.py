@@ -61,7 +61,7 @@ def channel(store: RedisStore, valkey_url: str) -> Iterator[kombu_redis.Channel]
     assert store.client.dbsize() == 0
     for forget in (Recorder.calls, received, holding):
         forget.clear()
-    Recorder.gate.add("acc", 0.1, [(BULK, Lane.BULK), (URGENT, Lane.URGENT)])
+    Recorder.gate.add("acc", 0.001, [(BULK, Lane.BULK), (URGENT, Lane.URGENT)])
     options = {**OPTIONS, "queue_order_strategy": Recorder}
     with Connection(valkey_url, transport_options=options) as connection:
         channel = connection.default_channel
