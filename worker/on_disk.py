@@ -3,9 +3,9 @@
 Not by WAITAOF: Redis 7.4 and Valkey 9.1 answer it before the disk has it (redis/redis#13793). A fsync that begins each
 second, and none under way more than a second later, say the same, and on every version.
 
-Where Sentinels name the primary its disk is not enough: when it dies another one takes its place, with what it had by
-then. So everything must be at each replica, too, that was there when it was written. Nor by WAIT, which asks for what one
-connection wrote; the offsets that INFO tells are good for all of them.
+Where Sentinels name the primary, its disk is not enough: when it dies another one takes its place, with what it had by
+then. So everything must be at each replica, too, that was there when it was written. Nor by WAIT, which asks for what
+one connection wrote; the offsets that INFO tells are good for all of them.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class OnDisk:
         self._replicas = set(_replicas(info)) if store.sentinels else set()
 
     def wait(self) -> bool | None:
-        """Waits until everything written since then is on Redis' disk, and at the replicas if there are Sentinels: a second.
+        """Waits until everything written since then is on Redis' disk, with Sentinels also at its replicas: a second.
 
         Returns:
             Whether it is; None if that cannot be told (no append-only file, or one that is not synced by Redis).

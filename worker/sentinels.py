@@ -91,6 +91,22 @@ class Sentinels(Sentinel):
             raise MasterNotFoundError(found)
         raise NobodyAnswers("no Sentinel answers")
 
+    def told(self) -> dict[str, dict[str, Any] | None]:
+        """What each Sentinel says of the primary, by its place; None of one that does not answer, or knows none.
+
+        Raises:
+            SentinelDenies: one wants a password, or another one.
+        """
+        return {_place(sentinel): self._told(sentinel) for sentinel in self.sentinels}
+
+    def _told(self, sentinel: Any) -> dict[str, Any] | None:  # noqa: ANN401
+        try:
+            return dict(sentinel.sentinel_master(self._primary))
+        except redis.AuthenticationError:
+            raise SentinelDenies from None
+        except redis.RedisError:
+            return None
+
     def _ask_first(self, sentinel: Any) -> None:  # noqa: ANN401
         self.sentinels = [sentinel, *(one for one in self.sentinels if one is not sentinel)]
 
@@ -123,6 +139,11 @@ class PrimaryPool(SentinelConnectionPool):
             except NobodyAnswers:
                 pause_s = NOBODY_S
             self._ask_at_s = time.monotonic() + pause_s
+
+
+def _place(sentinel: Any) -> str:  # noqa: ANN401
+    options = sentinel.get_connection_kwargs()
+    return f"{options['host']}:{options['port']}"
 
 
 def tls(address: SentinelAddress) -> dict[str, Any]:
