@@ -75,7 +75,7 @@ class Sentinels(Sentinel):
         found = ""
         for sentinel in list(self.sentinels):
             try:
-                state: Any = sentinel.sentinel_master(service_name)
+                state, named = _ask(sentinel, service_name)
             except redis.AuthenticationError:
                 raise SentinelDenies from None
             except (redis.ConnectionError, redis.TimeoutError):
@@ -83,9 +83,10 @@ class Sentinels(Sentinel):
             except redis.ResponseError:
                 found = found or f"the Sentinels know no primary {service_name!r}"
                 continue
-            if self.check_master_state(state, service_name):  # type: ignore[no-untyped-call]
+            # In a failover it names the next one as soon as that says so, and some seconds before its state does.
+            if named != (state["ip"], state["port"]) or self.check_master_state(state, service_name):  # type: ignore[no-untyped-call]
                 self._ask_first(sentinel)
-                return str(state["ip"]), int(state["port"])
+                return named
             found = f"the Sentinels say that the primary {service_name!r} is down and name no other yet"
         if found:
             raise MasterNotFoundError(found)
@@ -139,6 +140,15 @@ class PrimaryPool(SentinelConnectionPool):
             except NobodyAnswers:
                 pause_s = NOBODY_S
             self._ask_at_s = time.monotonic() + pause_s
+
+
+def _ask(sentinel: Any, primary: str) -> tuple[dict[str, Any], tuple[str, int]]:  # noqa: ANN401
+    """What one Sentinel knows of the primary, and where it sends us: one round trip."""
+    both = sentinel.pipeline(transaction=False)
+    both.sentinel_master(primary)
+    both.sentinel_get_master_addr_by_name(primary)
+    state, named = both.execute()
+    return state, named
 
 
 def _place(sentinel: Any) -> str:  # noqa: ANN401
