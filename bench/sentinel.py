@@ -1,11 +1,11 @@
 """A failover under load, found out by Sentinels: three workers at the limits, a producer that goes on.
 
-The primary is killed (`kill`), or a person orders another one (`order`: SENTINEL FAILOVER), or it is frozen and wakes
-as soon as another one has taken its place (`freeze`): then both answer for some seconds. Or it is cut off from the
-Sentinels and its replicas, but not from one of the workers (`cut`): then both go on, for as long as that lasts, unless
-it insists on a replica (not with `--min-replicas 0`). But for that, none of these may be: a second room, a refusal, a
-job that is gone although its producer was told that it is kept. `missing` are those that were taken, and whose producer
-was told no more than that.
+The primary is killed (`kill`), or a person orders another one (`order`: SENTINEL FAILOVER; `hand-over`: the same with
+COORDINATED, which Valkey 9 knows). Or it is frozen and wakes as soon as another one has taken its place (`freeze`): then
+both answer for some seconds. Or it is cut off from the Sentinels and its replicas, but not from one of the workers
+(`cut`): then both go on, for as long as that lasts, unless it insists on a replica (not with `--min-replicas 0`). But
+for that, none of these may be: a second room, a refusal, a job that is gone although its producer was told that it is
+kept. `missing` are those that were taken, and whose producer was told no more than that.
 
 python -m bench.sentinel [--how kill ...] [--model fixed ...] [--rounds 1] [--rates …] [--min-replicas 0]
 """
@@ -52,6 +52,10 @@ def order(watched: Sentinels) -> None:
     watched.failover()
 
 
+def hand_over(watched: Sentinels) -> None:
+    watched.failover("COORDINATED")
+
+
 def freeze(watched: Sentinels) -> None:
     """Calls that wait for its answer, five seconds at most, get it from one whose time is over."""
     old = watched.primary
@@ -64,7 +68,7 @@ def cut(watched: Sentinels) -> None:
     watched.proxy.freeze(new_too=True)
 
 
-EVENTS = {"cut": cut, "kill": kill, "order": order, "freeze": freeze}
+EVENTS = {"cut": cut, "kill": kill, "order": order, "hand-over": hand_over, "freeze": freeze}
 
 
 def run(how: str, model: str, rates: str, min_replicas: int) -> dict[str, Any]:

@@ -122,10 +122,10 @@ class Sentinels:
             HOST, port, password=password or None, decode_responses=True, socket_timeout=1, socket_connect_timeout=1
         )
 
-    def failover(self) -> None:
-        """A person's order: another one becomes the primary, though this one is well."""
+    def failover(self, *how: str) -> None:
+        """A person's order: another one becomes the primary, though this one is well; `COORDINATED` loses nothing."""
         with self.client(self.ports[0], self._sentinel_password) as client:
-            client.execute_command("SENTINEL", "FAILOVER", NAME)
+            client.execute_command("SENTINEL", "FAILOVER", NAME, *how)
 
     def configure(self, name: str, value: str) -> None:
         """Sets a directive of every Valkey that runs."""
