@@ -1,8 +1,8 @@
 """A failover under load, found out by Sentinels: three workers at the limits, a producer that goes on.
 
 The primary is killed (`kill`), or a person orders another one (`order`: SENTINEL FAILOVER; `hand-over`: the same with
-COORDINATED, which Valkey 9 knows). Or it is frozen and wakes as soon as another one has taken its place (`freeze`): then
-both answer for some seconds. Or it is cut off from the Sentinels and its replicas, but not from one of the workers
+COORDINATED, which Valkey 9 knows). Or it is frozen and wakes as soon as another one has taken its place (`freeze`), so
+that both answer for some seconds. Or it is cut off from the Sentinels and its replicas, but not from one of the workers
 (`cut`): then both go on, for as long as that lasts, unless it insists on a replica (not with `--min-replicas 0`). But
 for that, none of these may be: a second room, a refusal, a job that is gone although its producer was told that it is
 kept. `missing` are those that were taken, and whose producer was told no more than that.
