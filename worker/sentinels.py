@@ -69,6 +69,7 @@ class Sentinels(Sentinel):
 
         Raises:
             SentinelDenies: one wants a password, or another one.
+            redis.exceptions.NoPermissionError: one does not permit this user to ask.
             NobodyAnswers: none answers.
             MasterNotFoundError: those that answer know none, or say that it is down.
         """
@@ -78,6 +79,8 @@ class Sentinels(Sentinel):
                 state, named = _ask(sentinel, service_name)
             except redis.AuthenticationError:
                 raise SentinelDenies from None
+            except redis.exceptions.NoPermissionError:
+                raise
             except (redis.ConnectionError, redis.TimeoutError):
                 continue
             except redis.ResponseError:

@@ -124,6 +124,30 @@ def test_a_wrong_password_is_told_by_whose_it_is(watched: Sentinels, right: str,
     _says_no_secret(str(caught.value))
 
 
+@pytest.mark.parametrize(
+    ("permitted", "problem"),
+    [
+        (("+sentinel|master", "+sentinel|get-master-addr-by-name"), ""),
+        (("+sentinel|master",), r"does not permit this user what is needed: .*sentinel\|get-master-addr-by-name"),
+        ((), r"does not permit this user what is needed: .*sentinel\|master"),
+    ],
+)
+def test_a_user_of_the_sentinels_need_not_be_permitted_more(
+    watched: Sentinels, permitted: tuple[str, ...], problem: str
+) -> None:
+    for port in watched.ports:
+        with watched.client(port, OF_THE_SENTINELS) as client:
+            client.execute_command("ACL", "SETUSER", "looker", "reset", "on", ">looking", *permitted)
+    url = f"{watched.url.partition('?')[0]}?sentinel_username=looker&sentinel_password=looking"
+    with closing(RedisStore(url)) as store:
+        if not problem:
+            store.ping()
+            return
+        with pytest.raises(QueueUnavailable, match=problem) as caught:
+            store.ping()
+    assert not caught.value.passing
+
+
 def test_kept_means_that_the_replicas_have_it_too(watched: Sentinels, store: RedisStore) -> None:
     on_disk = OnDisk(store)
     store.client.set("told", "yes", ex=60)
