@@ -35,7 +35,7 @@ format: $(STAMP) ## write the code as `check` wants it
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(STAMP) ## measure every number the project promises (an hour and a quarter); results in bench/out
+bench: $(STAMP) ## measure every number the project promises (an hour and a half); results in bench/out
 	$(BIN)/python -m bench.run --page docs/benchmarks.md
 
 contest: $(STAMP) ## drain beside what you would use instead (five hours); results and plots in docs/benchmarks

@@ -38,6 +38,7 @@ class Producer:
     """
 
     queue: JobQueue
+    every_s: float = 0.02
     taken: dict[int, float] = field(default_factory=dict)
     on_disk: set[int] = field(default_factory=set)
     refused: dict[int, str] = field(default_factory=dict)
@@ -46,7 +47,7 @@ class Producer:
     def singles(self) -> None:
         """Until `stop` is set."""
         number = SINGLES_FROM
-        while not self.stop.wait(0.02):
+        while not self.stop.wait(self.every_s):
             number += 1
             try:
                 self.queue.enqueue(job(number).model_copy(update={"batch": BATCH}))
@@ -58,7 +59,7 @@ class Producer:
     def batches(self) -> None:
         """Until `stop` is set."""
         first = BATCHES_FROM
-        while not self.stop.wait(0.02):
+        while not self.stop.wait(self.every_s):
             first += SIZE
             numbers = range(first, first + SIZE)
             try:

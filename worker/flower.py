@@ -15,8 +15,12 @@ from celery import signals
 from flower.api.tasks import GetQueueLengths
 from flower.options import options
 from flower.urls import handlers
+from flower.utils.broker import RedisSentinel
 from flower.views.broker import BrokerView
 from flower.views.monitor import Metrics
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
+from redis.backoff import NoBackoff
 from tornado import web
 from tornado.netutil import bind_sockets
 
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
 
     from celery import Celery
 
+    from worker.sentinel_address import SentinelAddress
     from worker.settings import Settings
 
 USER: Final = "warrooms"
@@ -140,10 +145,34 @@ class Guarded(Metrics):  # type: ignore[misc]
         await super().get()
 
 
+class Behind(RedisSentinel):  # type: ignore[misc]
+    """The broker behind all Sentinels of the address; Flower's own asks the first one only."""
+
+    def _get_redis_client(self, broker_options: dict[str, Any], broker_use_ssl: Any) -> Any:  # noqa: ANN401
+        address: SentinelAddress = broker_options["sentinel_address"]
+        timeouts = {
+            "socket_timeout": self.socket_timeout,
+            "socket_connect_timeout": self.socket_connect_timeout,
+            "retry": Retry(NoBackoff(), 0),
+        }
+        own = {"username": address.sentinel_username or None, "password": address.sentinel_password or None}
+        secured = {"ssl": True, **broker_use_ssl} if broker_use_ssl else {}
+        sentinels = Sentinel(address.hosts, sentinel_kwargs=timeouts | own | secured)  # type: ignore[no-untyped-call]
+        return sentinels.master_for(
+            address.primary, db=self.vhost, username=self.username, password=self.password, **timeouts, **secured
+        )
+
+
 class _Configured:
     """Names the queues that this process knows besides those that a worker reads: they fill when none does."""
 
     capp: Celery
+
+    def get_broker(self) -> Any:  # noqa: ANN401 - one of Flower's
+        conf = self.capp.conf
+        if "sentinel_address" not in conf.broker_transport_options:
+            return super().get_broker()  # type: ignore[misc]
+        return Behind(conf.broker_url, broker_options=conf.broker_transport_options, broker_use_ssl=conf.broker_use_ssl)
 
     def get_active_queue_names(self) -> list[str]:
         configured = {queue.name for queue in self.capp.conf.task_queues}

@@ -13,8 +13,11 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from worker import sentinel_address
 from worker.errors import QueueUnavailable, SettingsError
 from worker.scripts import Script, Scripts, text_of
+from worker.sentinel_address import SentinelAddress, is_sentinel
+from worker.sentinels import SentinelDenies, Sentinels, tls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,8 +28,9 @@ T = TypeVar("T")
 
 SOCKET_TIMEOUT_S: Final = 5.0
 HEALTH_CHECK_S: Final = 10
-SCHEMES: Final = ("redis://", "rediss://")
+SCHEMES: Final = ("redis://", "rediss://", *sentinel_address.SCHEMES)
 PLACE_UNREADABLE: Final = "(unreadable address)"
+SENTINELS_WANT: Final = "another password; give it in REDIS_URL as ?sentinel_password=…, and sentinel_username if any"
 SEE_DOCTOR: Final = "see: warrooms doctor"
 _SCRIPT_TAIL: Final = re.compile(r"\.?\s*script: (?:\S+ )?on @user_script:\d+\.?\s*$")
 
@@ -47,7 +51,8 @@ class RedisStore:
     """A Redis database, its scripts and its errors. Thread-safe; connects on first use.
 
     Args:
-        url: `redis://` or `rediss://`; its password never shows in an error or a repr.
+        url: `redis://`, `rediss://`, or that of Sentinels (`worker.sentinel_address`): then its Redis is whoever is the
+            primary. A password never shows in an error or a repr.
         hold: called with the number of failed tries (from 1) and why, when Redis is away; True: try again. Workers
             pass one that waits: they hold, they never go on without the shared bucket. Producers fail at once.
         back: called when a call that was held has its answer.
@@ -66,26 +71,23 @@ class RedisStore:
         self._hold = hold
         self._back = back
         self._scripts = Scripts(lambda: self.client)
-        try:
-            # One immediate retry replaces a pooled connection that died with the last server. All scripts
-            # bear a second execution: at worst a slot is reserved and not used.
-            self.client = redis.Redis.from_url(
-                url,
-                decode_responses=True,
-                socket_timeout=timeout_s,
-                socket_connect_timeout=timeout_s,
-                socket_keepalive=True,
-                health_check_interval=HEALTH_CHECK_S,
-                retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
-                client_name="warrooms",
-            )
-            self.client.connection_pool.make_connection()  # opens nothing, but reads every option
-        except (ValueError, TypeError):
-            wrong = _what_is_wrong(url)
+        # One immediate retry replaces a pooled connection that died with the last server. All scripts
+        # bear a second execution: at worst a slot is reserved and not used.
+        options: dict[str, Any] = {
+            "decode_responses": True,
+            "socket_timeout": timeout_s,
+            "socket_connect_timeout": timeout_s,
+            "socket_keepalive": True,
+            "health_check_interval": HEALTH_CHECK_S,
+            "retry": Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
+            "client_name": "warrooms",
+        }
+        self.sentinels: Sentinels | None = None
+        if is_sentinel(url):
+            self.sentinels = _sentinels(url, options)
+            self.client = self.sentinels.primary()
         else:
-            wrong = "" if PLACE_UNREADABLE not in self.place else _what_is_wrong(url)
-        if wrong:
-            raise SettingsError(f"REDIS_URL is no Redis address: {wrong}")
+            self.client = _client(url, options)
 
     def __repr__(self) -> str:
         return f"RedisStore({self.place})"
@@ -144,6 +146,8 @@ class RedisStore:
         passing = True
         try:
             yield
+        except SentinelDenies:
+            passing, problem = False, f"the Sentinels of {self.place} want {SENTINELS_WANT}"
         except redis.AuthenticationError:
             passing, problem = False, f"Redis at {self.place} refuses the password; correct it in REDIS_URL"
         except redis.exceptions.NoPermissionError as error:
@@ -179,10 +183,52 @@ class RedisStore:
     def close(self) -> None:
         """Closes every connection."""
         self.client.close()
+        if self.sentinels is not None:
+            self.sentinels.close()
+
+
+def _client(url: str, options: dict[str, Any]) -> redis.Redis:
+    """A client of one Redis.
+
+    Raises:
+        SettingsError: what is wrong with the address.
+    """
+    try:
+        client = redis.Redis.from_url(url, **options)
+        client.connection_pool.make_connection()  # opens nothing, but reads every option
+    except (ValueError, TypeError):
+        wrong = _what_is_wrong(url)
+    else:
+        wrong = "" if place_of(url) != PLACE_UNREADABLE else _what_is_wrong(url)
+        if not wrong:
+            return client
+    raise SettingsError(f"REDIS_URL is no Redis address: {wrong}")
+
+
+def _sentinels(url: str, options: dict[str, Any]) -> Sentinels:
+    """The Sentinels of an address.
+
+    Raises:
+        SettingsError: what is wrong with it.
+    """
+    try:
+        to = SentinelAddress.of(url)
+    except SettingsError as error:
+        problem = str(error)
+    else:
+        return Sentinels(
+            to, db=to.database, username=to.username or None, password=to.password or None, **options, **tls(to)
+        )
+    raise SettingsError(f"REDIS_URL is no address of Sentinels: {problem}")
 
 
 def place_of(url: str) -> str:
     """Where a Redis address points, without user, password and query: fit for people to read."""
+    if is_sentinel(url):
+        try:
+            return SentinelAddress.of(url).place
+        except SettingsError:
+            return PLACE_UNREADABLE
     try:
         parts = urlsplit(url)
         if parts.scheme == "unix":

@@ -4,7 +4,7 @@ Those of the web process are in producers/http/settings.py.
 
 | variable | default | meaning |
 |---|---|---|
-| REDIS_URL | redis://localhost:6379/0 | the Redis that everyone shares; a database of its own |
+| REDIS_URL | redis://localhost:6379/0 | the Redis that everyone shares, or its Sentinels; a database of its own |
 | FLASHDUTY_APP_KEY, FLASHDUTY_APP_KEY_FILE | - | the app key of the account `default`, or a file that holds it |
 | FLASHDUTY_BASE_URL | https://api.flashcat.cloud | where the API is |
 | FLASHDUTY_INTEGRATION_ID | - | the IM integration used when a job names none; without it the only one there is |

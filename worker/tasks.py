@@ -156,6 +156,7 @@ def app_for_celery() -> Celery:
     try:
         settings = Settings.load()
         RedisStore(settings.redis_url).close()  # Celery would say what is wrong with the address in a traceback
+        transport.reach(app, settings.redis_url)
         declare_queues(settings.accounts())
         app.conf.worker_concurrency = settings.concurrency
         app.conf.worker_send_task_events = settings.task_events

@@ -1,4 +1,4 @@
-"""kombu's Redis transport with five mends, for worker processes: without two a worker ends when Redis fails over.
+"""kombu's Redis transports with five mends, for worker processes: without two a worker ends when Redis fails over.
 
 Celery ends a worker on any error that the transport does not call a connection error, which is right for defects. But
 Redis also answers what passes: READONLY and UNBLOCKED (failover), LOADING, OOM, MISCONF. And when a connection with
@@ -17,8 +17,11 @@ from celery.app import amqp
 from kombu import transport
 from kombu.transport import redis as kombu_redis
 from kombu.transport import virtual
+from kombu.utils.url import as_url
 
 from worker.messages import RECORDED
+from worker.sentinel_address import SentinelAddress, is_sentinel
+from worker.sentinels import PrimaryPool, Sentinels, tls
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -77,27 +80,56 @@ class Books(kombu_redis.QoS):  # type: ignore[misc]
         return message is not None and RECORDED in message.headers
 
 
-class Channel(kombu_redis.Channel):  # type: ignore[misc]
+class _Mended:
     """A channel that says so when its connection was taken apart, instead of stumbling over what is missing.
 
     Messages that it cannot acknowledge or return any more come back by the visibility timeout; claims are fenced.
     """
 
     QoS = Books
+    pool: Any
+    connection: Any
     _sync: tuple[Any, Any] | None = None
 
     def _create_client(self, asynchronous: bool = False) -> Any:  # noqa: ANN401, FBT001, FBT002 - kombu's own
         """One client for a pool; kombu makes one for each message's bookkeeping, an eighth of a job's CPU."""
         if asynchronous:
-            return super()._create_client(asynchronous=True)
+            return super()._create_client(asynchronous=True)  # type: ignore[misc]
         if self._sync is None or self._sync[0] is not self.pool:
-            self._sync = self.pool, super()._create_client()
+            self._sync = self.pool, super()._create_client()  # type: ignore[misc]
         return self._sync[1]
 
     def _connparams(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
         if self.connection is None or self.connection.client is None:
             raise redis.ConnectionError("this channel's connection is gone")
-        return super()._connparams(*args, **kwargs)
+        return super()._connparams(*args, **kwargs)  # type: ignore[misc]
+
+
+class Channel(_Mended, kombu_redis.Channel):  # type: ignore[misc]
+    """A channel to one Redis."""
+
+
+class SentinelChannel(_Mended, kombu_redis.SentinelChannel):  # type: ignore[misc]
+    """A channel to whoever is the primary.
+
+    Its pools are ours: they follow the primary more closely, and know every Sentinel and the password. kombu's own
+    would take password and database from the first address only, and lose them when it goes on to the next.
+    """
+
+    from_transport_options = (*kombu_redis.SentinelChannel.from_transport_options, "sentinel_address")
+    sentinel_address: SentinelAddress
+
+    def _sentinel_managed_pool(self, asynchronous: bool = False) -> Any:  # noqa: ANN401, FBT001, FBT002 - kombu's own
+        options = self._connparams(asynchronous)
+        for first_sentinel in ("host", "port"):
+            del options[first_sentinel]
+        sentinels = Sentinels(self.sentinel_address, **options)
+        # kombu closes them with the pools.
+        if asynchronous:
+            self._async_sentinel_manager = sentinels
+        else:
+            self._sentinel_manager = sentinels
+        return PrimaryPool(self.sentinel_address.primary, sentinels, **options, is_master=True)
 
 
 class Transport(kombu_redis.Transport):  # type: ignore[misc]
@@ -105,6 +137,13 @@ class Transport(kombu_redis.Transport):  # type: ignore[misc]
 
     Channel = Channel
     connection_errors = (*kombu_redis.Transport.connection_errors, redis.ResponseError)
+
+
+class SentinelTransport(Transport):
+    """The same, to whoever is the primary."""
+
+    default_port = kombu_redis.SentinelTransport.default_port
+    Channel = SentinelChannel
 
 
 class Connection(kombu.Connection):  # type: ignore[misc]
@@ -122,7 +161,31 @@ class AMQP(amqp.AMQP):  # type: ignore[misc]
 
 
 def use(app: Celery) -> None:
-    """Makes it this process's transport for `redis://` and `rediss://`, and its connections those of the app."""
+    """Makes them this process's transports for the addresses of Redis, and its connections those of the app."""
     app.amqp_cls = AMQP
     for scheme in ("redis", "rediss"):
         transport.TRANSPORT_ALIASES[scheme] = f"{__name__}:Transport"
+    transport.TRANSPORT_ALIASES["sentinel"] = f"{__name__}:SentinelTransport"
+
+
+def reach(app: Celery, url: str) -> None:
+    """Tells the app where its broker is, if Sentinels know it; `redis://` and `rediss://` are what it knows already.
+
+    Raises:
+        SettingsError: what is wrong with the address.
+    """
+    if not is_sentinel(url):
+        return
+    address = SentinelAddress.of(url)
+    host, port = address.hosts[0]
+    # One of them only: for each further one kombu would forget the password. The channel knows them all.
+    app.conf.broker_url = as_url(
+        "sentinel", host, port, address.username or None, address.password or None, str(address.database)
+    )
+    app.conf.broker_transport_options = {
+        **app.conf.broker_transport_options,
+        "master_name": address.primary,
+        "sentinel_address": address,
+    }
+    if address.tls is not None:
+        app.conf.broker_use_ssl = {"ssl_cert_reqs": "required", **tls(address)}

@@ -15,6 +15,7 @@ DIRECTIVES: Final = (
     "save",
     "stop-writes-on-bgsave-error",
     "min-replicas-to-write",
+    "min-replicas-max-lag",
     "timeout",
     "maxclients",
 )

@@ -67,7 +67,7 @@ def role(server: Server) -> Finding:
         return problem(
             "role",
             "a Sentinel: it knows where Redis is and keeps no data",
-            "point REDIS_URL to the primary: SENTINEL GET-MASTER-ADDR-BY-NAME says where it is",
+            "say so in REDIS_URL, with the name of the primary that it watches: redis+sentinel://host:26379/NAME/0",
         )
     match server.text("role"):
         case "master":

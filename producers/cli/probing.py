@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from redis.client import NEVER_DECODE
 
-from producers.checkup import memory, needs, permissions, persistence, server
+from producers.checkup import memory, needs, permissions, persistence, sentinels, server
 from producers.checkup.facts import DIRECTIVES, Server
 from producers.cli.trial import Trial, permitted, rehearse
 
@@ -40,6 +40,8 @@ def look(store: RedisStore, accounts: Iterable[str], now: Callable[[], float] = 
         general = [server.reached(store.place, trip_s), server.version(it), server.role(it), server.cluster(it)]
         if server.mode(it) in {"sentinel", "cluster"}:
             return general
+        if store.sentinels is not None:
+            general.append(sentinels.watched(it, store.sentinels.told()))
         return general + _look_inside(store.client, it, accounts, now)
 
 

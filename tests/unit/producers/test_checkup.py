@@ -110,7 +110,7 @@ def test_a_server_that_is_too_old_lacks_commands(info: Mapping[str, object], lev
             "0 of the 1 replicas",
         ),
         ({"role": "slave", "master_host": "r1", "master_port": 6379}, {}, Level.PROBLEM, "a replica of r1:6379"),
-        ({"redis_mode": "sentinel"}, {}, Level.PROBLEM, "SENTINEL GET-MASTER-ADDR-BY-NAME"),
+        ({"redis_mode": "sentinel"}, {}, Level.PROBLEM, "redis+sentinel://host:26379/NAME/0"),
         ({}, {}, Level.NOTE, "could not be checked"),
     ],
 )
