@@ -172,10 +172,15 @@ class House:
         return "\n".join(worker.log.read_text(errors="replace") for worker in self.stack.workers)
 
     def messages(self, account: str = "default") -> int:
-        """Messages in the account's queues and in the workers' hands."""
+        """Messages in the account's queues, and those of other clients in the workers' hands."""
         redis = self.stack.redis
         lists = (f"warrooms.{account}", f"warrooms.{account}.urgent")
         return sum(int(redis.llen(name)) for name in lists) + int(redis.hlen("unacked"))
+
+    def waiting(self, account: str = "default") -> int:
+        """Jobs in the account's lines and in the workers' hands."""
+        states = self.queue.ledger(account).progress().states
+        return states[JobState.QUEUED] + states[JobState.OPENING]
 
     def overdue(self) -> None:
         """Time travel: what dead workers held comes back to its queue at the next sweep."""
@@ -183,8 +188,8 @@ class House:
             self.stack.redis.zadd("unacked_index", {str(tag): 1}, xx=True)
 
     def idle(self) -> None:
-        """Waits until no message is left and no worker holds one."""
-        until(lambda: self.messages() == 0, "the queues to be empty")
+        """Waits until no message is left, and no worker holds one or a job."""
+        until(lambda: self.messages() == self.waiting() == 0, "the queues to be empty")
 
     # --- what always holds ---
 
