@@ -14,7 +14,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from redis.exceptions import ConnectionError as Disconnected
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, RedisError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +29,12 @@ MOST_SERVERS: Final = 2
 MOST_DEAD_CONNECTIONS: Final = 1
 
 _RUN_ID: Final = re.compile(r"run_id:(\w+)")
+_VERSION: Final = re.compile(r"redis_version:(\d+)")
+OLDEST: Final = 7
+
+
+class TooOld(RedisError):
+    """A server that takes scripts along to others."""
 
 
 def text_of(names: Sequence[str], functions: Mapping[str, str]) -> str:
@@ -84,8 +90,7 @@ class Scripts:
     def _send_over(self, connection: Any, text: str) -> str:  # noqa: ANN401
         try:
             connection.send_command("INFO", "server")
-            found = _RUN_ID.search(_as_text(connection.read_response()))
-            run_id = found[1] if found else ""
+            run_id = _run_id(_as_text(connection.read_response()))
             connection.send_command("SCRIPT", "LOAD", f"local RUN = '{run_id}'\n{text}")
             return _as_text(connection.read_response())
         except BaseException:
@@ -126,6 +131,16 @@ class Script:
             return self._scripts.client().evalsha(self._scripts.digest(self._text), len(keys), *keys, *args)
 
         return self._scripts.again(call)
+
+
+def _run_id(info: str) -> str:
+    version = _VERSION.search(info)
+    if version and int(version[1]) < OLDEST:
+        raise TooOld(f"its version is older than {OLDEST}.0, it would not be noticed when it is restarted")
+    found = _RUN_ID.search(info)
+    if not found:
+        raise TooOld("its INFO names no run_id, it would not be noticed when it is restarted")
+    return found[1]
 
 
 def _as_text(reply: Any) -> str:  # noqa: ANN401

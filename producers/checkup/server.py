@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from producers.checkup.facts import Server
 
-OLDEST: Final = (6, 2)
+OLDEST: Final = (7, 0)  # the ones before took scripts along to replicas (worker/scripts.py)
 """ZADD GT and ZRANGE BYSCORE REV, which Celery's transport sends."""
 
 SLOW_S: Final = 0.05
@@ -55,9 +55,9 @@ def version(server: Server) -> Finding:
     """Old servers lack commands."""
     have = server.version
     if have is None:
-        return note("version", f"{server.name}: INFO says none; Redis 6.2 or newer is needed")
+        return note("version", f"{server.name}: INFO says none; Redis 7.0 or newer is needed")
     if have < OLDEST:
-        return problem("version", f"{server.name} is older than 6.2", "upgrade to Redis 7.2 or newer, or Valkey")
+        return problem("version", f"{server.name} is older than 7.0", "upgrade to Redis 7.2 or newer, or Valkey")
     return ok("version", server.name)
 
 

@@ -79,14 +79,15 @@ def test_a_redis_far_away_slows_every_call(round_trip_s: float, level: Level) ->
 @pytest.mark.parametrize(
     ("info", "level", "words"),
     [
-        ({"redis_version": "6.0.16"}, Level.PROBLEM, "Redis 6.0.16 is older than 6.2"),
+        ({"redis_version": "6.0.16"}, Level.PROBLEM, "Redis 6.0.16 is older than 7.0"),
         ({"redis_version": "5.0"}, Level.PROBLEM, "upgrade"),
-        ({"redis_version": "6.2.14"}, Level.OK, "Redis 6.2.14"),
+        ({"redis_version": "6.2.14"}, Level.PROBLEM, "Redis 6.2.14 is older than 7.0"),
+        ({"redis_version": "7.0.0"}, Level.OK, "Redis 7.0.0"),
         ({"redis_version": "7.0.15"}, Level.OK, "Redis 7.0.15"),
         ({"redis_version": "7.2.4"}, Level.OK, "Redis 7.2.4"),
         ({"redis_version": "10.0.0"}, Level.OK, "Redis 10.0.0"),
         ({"redis_version": "7.2.4", "valkey_version": "9.1.2"}, Level.OK, "Valkey 9.1.2"),
-        ({}, Level.NOTE, "6.2 or newer is needed"),
+        ({}, Level.NOTE, "7.0 or newer is needed"),
     ],
 )
 def test_a_server_that_is_too_old_lacks_commands(info: Mapping[str, object], level: Level, words: str) -> None:
