@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-EVERY_S: Final = 0.5
+EVERY_S: Final = 0.35
 """How often it asks whether something was ordered: one round trip."""
 
 
