@@ -38,6 +38,7 @@ class Arena:
         workers: how many worker processes it is started with; `celery_rate_limit` has to know.
         api: more options of the sandbox.
         rates: what the account allows, a second and a minute, as the contender is told.
+        concurrency: calls at the same time in each worker.
     """
 
     def __init__(
@@ -47,11 +48,13 @@ class Arena:
         workers: int,
         api: Sequence[str] = (),
         rates: tuple[int, int] = (50, 1000),
+        concurrency: int = 64,
     ) -> None:
         per_second, per_minute = rates
         text = f"{per_second}/second;{per_minute}/minute"
         env = {
             "BENCH_WORKERS": str(workers),
+            "BENCH_CONCURRENCY": str(concurrency),
             "BENCH_PER_SECOND": str(per_second),
             "BENCH_PER_MINUTE": str(per_minute),
             "WARROOMS_RATES": text,

@@ -8,6 +8,7 @@ limit is the bucket's; a gate that knew nothing would be slow, never wrong.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -32,6 +33,10 @@ asks again."""
 ASKING_S: Final = 0.05
 """Messages under way to the bucket: as many as there are slots in this time, or in the window, and at least one."""
 
+MOST_ASKING: Final = 8
+"""And of all accounts together not more: a worker that is busy should finish what it has before it fetches more, or its
+threads wait for each other so long that their slots are lost."""
+
 BELIEVE_S: Final = 5.0
 """A long pause is believed so long, then one message may ask again: the pause may have been lifted."""
 
@@ -39,6 +44,10 @@ SAME_S: Final = 1e-5
 
 FORGET_S: Final = 5.0
 """A fetched message that has not asked by then never will: an unknown task, wrong arguments, a revoked job."""
+
+MANY: Final = 16
+ALL_EVERY_S: Final = 0.1
+"""Of more queues than that, all are looked into so often; a BRPOP takes as long if nothing comes."""
 
 BULK_FIRST_EVERY: Final = 10
 """Every tenth fetch takes bulk first, or a flood of urgent jobs would keep bulk in its queue."""
@@ -70,9 +79,16 @@ class Gate:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
+        self._asking = 0
+        self.wake: Callable[[], object] = lambda: None
+        """Called by any thread when what was hidden may show again: so many messages are under way no longer."""
         self._accounts: dict[str, _Account] = {}
         self._queues: dict[str, _Queue] = {}
         self._last = ""
+
+    def now(self) -> float:
+        """Monotonic seconds."""
+        return self._clock()
 
     def add(self, account: str, interval_s: float, queues: Iterable[tuple[str, Lane]], slack_s: float = 0.0) -> None:
         """Makes an account and its queues known; unknown ones always show.
@@ -108,6 +124,7 @@ class Gate:
         if known is not None:
             with self._lock:
                 known.fetched_at.append(self._clock())
+                self._asking += 1
 
     def dropped(self) -> str:
         """What was fetched last was no message: it will not ask. The queue that it came from."""
@@ -119,8 +136,12 @@ class Gate:
         known = self._account_of(queue)
         if known is not None:
             with self._lock:
+                freed = known.fetched_at and self._asking == MOST_ASKING
                 if known.fetched_at:
                     known.fetched_at.popleft()
+                    self._asking -= 1
+            if freed:
+                self.wake()
 
     def shows(self, queue: str) -> bool:
         """Whether `queue` may be popped now."""
@@ -130,8 +151,12 @@ class Gate:
         known, lane = entry.account, entry.lane
         now = self._clock()
         with self._lock:
-            while known.fetched_at and known.fetched_at[0] <= now - FORGET_S:
-                known.fetched_at.popleft()
+            self._forget(known, now)
+            if self._asking >= MOST_ASKING:
+                for each in self._accounts.values():
+                    self._forget(each, now)
+                if self._asking >= MOST_ASKING:
+                    return False
             slot_at = known.urgent_at if lane is Lane.URGENT else known.bulk_at
             # A slot that is long free is one slot, not all those that went by while nobody asked.
             ahead_s = max(slot_at - now, 0.0)
@@ -144,6 +169,11 @@ class Gate:
         if entry is None:
             return bulk_first, 0
         return (entry.lane is Lane.BULK) != bulk_first, entry.rank
+
+    def _forget(self, known: _Account, now: float) -> None:
+        while known.fetched_at and known.fetched_at[0] <= now - FORGET_S:
+            known.fetched_at.popleft()
+            self._asking -= 1
 
     def _account_of(self, queue: str) -> _Account | None:
         entry = self._queues.get(queue)
@@ -158,11 +188,18 @@ class GatedCycle:
     """The order in which a channel's queues are popped; kombu's contract (kombu/utils/scheduling.py).
 
     Urgent lines first, then what was in line before, then bulk, each in turn; hidden ones not at all.
+
+    With many accounts a BRPOP of all their queues would be most of a job's cost. So it names those that are not known
+    to be empty, and all of them ten times a second: a BRPOP says of each queue in front of the one that it popped that
+    it was empty.
     """
 
     def __init__(self, it: Iterable[str] | None = None, gate: Gate = GATE) -> None:
         self._gate = gate
         self._turn = 0
+        self._busy: set[str] = set()  # gave a message when they were last looked into
+        self._asked: list[str] = []
+        self._all_at = -math.inf
         self.items: list[str] = list(it or ())
 
     def update(self, it: Iterable[str]) -> None:
@@ -172,14 +209,29 @@ class GatedCycle:
 
     def consume(self, n: int) -> list[str]:
         """The queues for the next BRPOP, the first ones first; none means no BRPOP now."""
-        showing = [queue for queue in self.items[:n] if self._gate.shows(queue)]
         self._turn += 1
         bulk_first = self._turn % BULK_FIRST_EVERY == 0
-        return sorted(showing, key=lambda queue: self._gate.rank(queue, bulk_first=bulk_first))
+        self._busy.difference_update(self._asked)  # nothing was popped, or `rotate` would know
+        showing = self._showing(self.items[:n])
+        self._asked = sorted(showing, key=lambda queue: self._gate.rank(queue, bulk_first=bulk_first))
+        return self._asked
+
+    def _showing(self, queues: list[str]) -> list[str]:
+        now = self._gate.now()
+        if len(queues) > MANY and now < self._all_at + ALL_EVERY_S:
+            busy = [queue for queue in queues if queue in self._busy and self._gate.shows(queue)]
+            if busy:
+                return busy
+        self._all_at = now
+        return [queue for queue in queues if self._gate.shows(queue)]
 
     def rotate(self, last_used: str) -> str:
         """A message came from `last_used`: it goes to the end of its kind."""
         self._gate.fetched(last_used)
+        if last_used in self._asked:
+            self._busy.difference_update(self._asked[: self._asked.index(last_used)])
+            self._busy.add(last_used)
+        self._asked = []
         if last_used in self.items:
             self.items.remove(last_used)
             self.items.append(last_used)

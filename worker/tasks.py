@@ -129,6 +129,7 @@ class GateTick(bootsteps.StartStopStep):  # type: ignore[misc]
         hub = getattr(parent, "hub", None)
         if hub is not None:
             hub.call_repeatedly(GATE_TICK_S, _nothing)
+            GATE.wake = lambda: hub.call_soon(_nothing)
 
 
 def _nothing() -> None:

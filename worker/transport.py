@@ -26,6 +26,9 @@ from worker.sentinels import PrimaryPool, Sentinels, tls
 if TYPE_CHECKING:
     from celery import Celery
 
+PRIORITIES_EVERY: Final = 10
+"""Every so often the lists of messages with a priority are looked into, too: once a second if nothing comes."""
+
 PAUSES: Final = {"interval_start": 0.5, "interval_step": 0.5, "interval_max": 2.0}
 """Seconds between two tries to connect."""
 
@@ -89,7 +92,20 @@ class _Mended:
     QoS = Books
     pool: Any
     connection: Any
+    priority_steps: Any
     _sync: tuple[Any, Any] | None = None
+    _polls = 0
+
+    def _brpop_start(self, timeout: Any = None) -> None:  # noqa: ANN401 - kombu's own
+        """Four lists are looked into for each queue, by priority. Only other clients use the three behind the first."""
+        self._polls += 1
+        every_step = self.priority_steps
+        if self._polls % PRIORITIES_EVERY:
+            self.priority_steps = every_step[:1]
+        try:
+            super()._brpop_start(timeout)  # type: ignore[misc]
+        finally:
+            self.priority_steps = every_step
 
     def _create_client(self, asynchronous: bool = False) -> Any:  # noqa: ANN401, FBT001, FBT002 - kombu's own
         """One client for a pool; kombu makes one for each message's bookkeeping, an eighth of a job's CPU."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -20,7 +21,7 @@ from worker.gate import GATE, Gate, GatedCycle
 from worker.jobs import Lane, WarRoomJob
 from worker.messages import RECORDED, TASK, arguments_of, nudge, queue_name
 from worker.slots import Lines
-from worker.transport import Transport
+from worker.transport import PRIORITIES_EVERY, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -286,3 +287,24 @@ def test_a_message_that_is_done_with_does_not_go_back(books: kombu_redis.Channel
     received[0].ack()
     books.qos.restore_unacked_once()
     assert books.client.llen(BULK) == 0, "a copy of each message would come back when a worker ends"
+
+
+def test_messages_with_a_priority_are_read_too_if_less_often(books: kombu_redis.Channel, valkey_url: str) -> None:
+    assert books.priority_steps == [0, 3, 6, 9]
+    with Connection(valkey_url, transport_options=OPTIONS) as connection:
+        queue = Queue(BULK, DIRECT, routing_key=BULK)
+        app.send_task(TASK, kwargs=arguments_of(a_job()), queue=queue, connection=connection, priority=9)
+    assert books.client.llen(BULK) == 0, "kombu puts them into lists of their own"
+    with suppress(TimeoutError):
+        _drain(books, 0.2)  # connects
+    asked: list[list[str]] = []
+    send = books.client.connection.send_command
+    books.client.connection.send_command = lambda *words: (asked.append([*map(str, words)]), send(*words))[1]
+    for _ in range(PRIORITIES_EVERY):
+        with suppress(TimeoutError):
+            _drain(books, 0.3)
+        if received:
+            break
+    broke = "kombu asks for the lists of all priorities elsewhere now: they would stay unread, or cost again"
+    assert len(received) == 1, broke
+    assert {len(words) for words in asked if words[0] == "BRPOP"} <= {1 + 1 + 1, 1 + 4 + 1}, broke

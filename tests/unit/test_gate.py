@@ -8,7 +8,19 @@ from typing import Final
 
 import pytest
 
-from worker.gate import ASKING_S, BELIEVE_S, BULK_FIRST_EVERY, EARLY_S, FORGET_S, LATE_S, Gate, GatedCycle
+from worker.gate import (
+    ALL_EVERY_S,
+    ASKING_S,
+    BELIEVE_S,
+    BULK_FIRST_EVERY,
+    EARLY_S,
+    FORGET_S,
+    LATE_S,
+    MANY,
+    MOST_ASKING,
+    Gate,
+    GatedCycle,
+)
 from worker.jobs import Lane
 from worker.messages import queues_of
 from worker.slots import Lines
@@ -135,7 +147,7 @@ def test_a_queue_shows_as_late_as_its_slots_allow(here: Desk, slack_s: float, sh
         assert here.gate.shows("warrooms.c") is shows
 
 
-@pytest.mark.parametrize(("interval_s", "under_way"), [(60.0, 1), (0.06, 1), (0.02, 3), (0.005, 10)])
+@pytest.mark.parametrize(("interval_s", "under_way"), [(60.0, 1), (0.06, 1), (0.02, 3), (0.01, 5)])
 def test_at_least_one_message_is_under_way_and_more_of_a_fast_account(
     here: Desk, interval_s: float, under_way: int
 ) -> None:
@@ -273,3 +285,89 @@ def test_what_was_no_message_hides_nothing(here: Desk) -> None:
         here.gate.fetched(A)
         here.gate.dropped()
     assert here.gate.shows(A)
+
+
+# --- many accounts ------------------------------------------------------------------------------------------------
+
+MANY_QUEUES: Final = [f"warrooms.{number}" for number in range(MANY + 1)]
+
+
+@pytest.fixture
+def crowd(here: Desk) -> Desk:
+    """So many queues that not all of them are named each time, and all were named just now."""
+    for number, queue in enumerate(MANY_QUEUES):
+        here.gate.add(str(number), EVERY_S, [(queue, Lane.BULK)], slack_s=1.0)
+    here.cycle = GatedCycle(MANY_QUEUES, here.gate)
+    assert here.cycle.consume(99) == MANY_QUEUES
+    return here
+
+
+def pops(here: Desk, queue: str) -> None:
+    """A message of the queue came, and asked."""
+    here.cycle.rotate(queue)
+    here.gate.asked(queue)
+
+
+def test_of_many_queues_only_those_that_gave_something_are_named(crowd: Desk) -> None:
+    pops(crowd, MANY_QUEUES[3])
+    assert crowd.cycle.consume(99) == [MANY_QUEUES[3]]
+
+
+def test_all_of_them_are_named_ten_times_a_second(crowd: Desk) -> None:
+    pops(crowd, MANY_QUEUES[3])
+    crowd.now_s += ALL_EVERY_S
+    assert sorted(crowd.cycle.consume(99)) == sorted(MANY_QUEUES)
+
+
+def test_those_in_front_of_what_was_popped_are_known_to_be_empty(crowd: Desk) -> None:
+    for queue in MANY_QUEUES[3], MANY_QUEUES[5]:
+        pops(crowd, queue)
+        crowd.now_s += ALL_EVERY_S
+        crowd.cycle.consume(99)
+    pops(crowd, MANY_QUEUES[7])
+    assert crowd.cycle.consume(99) == [MANY_QUEUES[3], MANY_QUEUES[5], MANY_QUEUES[7]]
+    pops(crowd, MANY_QUEUES[5])
+    assert crowd.cycle.consume(99) == [MANY_QUEUES[7], MANY_QUEUES[5]], "3 was in front of 5, so it is empty"
+
+
+def test_a_brpop_that_popped_nothing_says_that_all_of_its_queues_are_empty(crowd: Desk) -> None:
+    pops(crowd, MANY_QUEUES[3])
+    assert crowd.cycle.consume(99) == [MANY_QUEUES[3]]
+    assert sorted(crowd.cycle.consume(99)) == sorted(MANY_QUEUES), "nobody is busy: all of them, at once"
+
+
+def test_a_busy_queue_that_is_hidden_is_not_named_and_not_forgotten(crowd: Desk) -> None:
+    busy = MANY_QUEUES[3]
+    pops(crowd, busy)
+    crowd.gate.learn("3", Lines(1.0, 1.0, 0.0, interval_s=EVERY_S))
+    assert busy not in crowd.cycle.consume(99)
+    pops(crowd, MANY_QUEUES[4])
+    crowd.gate.learn("3", Lines(0.0, 0.0, 0.0, interval_s=EVERY_S))
+    assert busy in crowd.cycle.consume(99)
+
+
+def test_a_few_queues_are_all_named_always(here: Desk) -> None:
+    here.next()
+    here.cycle.rotate(A)
+    here.gate.asked(A)
+    assert here.next() == [A_URGENT, B_URGENT, B, A]
+
+
+def test_more_than_a_few_messages_under_way_hide_every_queue_until_one_has_asked(crowd: Desk) -> None:
+    woken: list[str] = []
+    crowd.gate.wake = lambda: woken.append("woken")
+    for queue in MANY_QUEUES[:MOST_ASKING]:
+        assert crowd.gate.shows(MANY_QUEUES[-1])
+        crowd.cycle.rotate(queue)
+    assert not any(map(crowd.gate.shows, MANY_QUEUES))
+    crowd.gate.asked(MANY_QUEUES[0])
+    assert crowd.gate.shows(MANY_QUEUES[-1])
+    crowd.gate.asked(MANY_QUEUES[1])
+    assert woken == ["woken"], "once: the consumer's loop must not spin"
+
+
+def test_messages_that_never_ask_do_not_hide_the_others_for_ever(crowd: Desk) -> None:
+    for queue in MANY_QUEUES[:MOST_ASKING]:
+        crowd.cycle.rotate(queue)
+    crowd.now_s += FORGET_S
+    assert crowd.cycle.consume(99) == [*MANY_QUEUES[MOST_ASKING:], *MANY_QUEUES[:MOST_ASKING]]
