@@ -272,6 +272,29 @@ PROMISES = (
         lambda r: r[0]["all_share"] <= 0.1,
     ),
     Promise(
+        "a worker's CPU per job, beside a bare Celery task with the same httpx call: at 1,000 a minute, with a backlog",
+        "<= 1.5 x",
+        "cost",
+        lambda r: (
+            "{ratio} x ({ms} ms beside {bare_ms}); with a backlog {fast_ratio} x ({fast_ms} ms beside {fast_bare_ms})"
+        ).format(**r[2]),
+        lambda r: r[2]["ratio"] <= 1.5,
+    ),
+    Promise(
+        "Redis commands per job when saturated, those inside scripts counted, and client round trips",
+        "<= 30; <= 10",
+        "cost",
+        lambda r: "; ".join("{workers} workers: {commands} and {round_trips}".format(**line) for line in r[:2]),
+        lambda r: r[0]["commands"] <= 30 and r[0]["round_trips"] <= 10,
+    ),
+    Promise(
+        "one worker process, 60 accounts, an API that takes 1 s: jobs a second, beside a bare Celery task",
+        ">= 200/s on 2 cores",
+        "fleet",
+        lambda r: "{warrooms_per_s}/s ({bare_per_s}/s), {refusals} refused".format(**r[0]),
+        lambda r: r[0]["warrooms_per_s"] >= 200 and r[0]["refusals"] == 0,
+    ),
+    Promise(
         "series of a worker after 10,000 and after 1,000,000 jobs of 100 accounts",
         "bounded",
         "telemetry",

@@ -299,7 +299,12 @@ def test_messages_with_a_priority_are_read_too_if_less_often(books: kombu_redis.
         _drain(books, 0.2)  # connects
     asked: list[list[str]] = []
     send = books.client.connection.send_command
-    books.client.connection.send_command = lambda *words: (asked.append([*map(str, words)]), send(*words))[1]
+
+    def note_and_send(*words: object) -> None:
+        asked.append([*map(str, words)])
+        send(*words)
+
+    books.client.connection.send_command = note_and_send
     for _ in range(PRIORITIES_EVERY):
         with suppress(TimeoutError):
             _drain(books, 0.3)
