@@ -177,10 +177,10 @@ class House:
         lists = (f"warrooms.{account}", f"warrooms.{account}.urgent")
         return sum(int(redis.llen(name)) for name in lists) + int(redis.hlen("unacked"))
 
-    def waiting(self, account: str = "default") -> int:
-        """Jobs in the account's lines and in the workers' hands."""
-        states = self.queue.ledger(account).progress().states
-        return states[JobState.QUEUED] + states[JobState.OPENING]
+    def waiting(self) -> int:
+        """Jobs in all accounts' lines and in the workers' hands."""
+        each = [desk.ledger.progress().states for desk in self.queue.desks()]
+        return sum(states[JobState.QUEUED] + states[JobState.OPENING] for states in each)
 
     def overdue(self) -> None:
         """Time travel: what dead workers held comes back to its queue at the next sweep."""
