@@ -105,6 +105,7 @@ def test_it_is_live_says_that_redis_is_away_goes_on_and_leaves_the_terminal_as_i
 
 def test_in_a_pipe_it_looks_once(run: Run, ledger: Ledger) -> None:
     queue(ledger, "night", range(1, 4))
+    ledger.beat("w1")
     fails(ledger, job(1), CLOSED)
     done = run("top")
     assert (done.returncode, done.stderr) == (0, "")

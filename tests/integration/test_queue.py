@@ -144,7 +144,9 @@ def test_a_room_is_promised_as_late_as_attempts_took_lately(queue: JobQueue, sto
     mine = claim(queue, a_job(1))
     ledger.begin(mine, sent=True)
     began = store.client.hget("warrooms:{acc}:job:" + a_job(1).id.partition(".")[2], "began")
-    store.client.hset("warrooms:{acc}:job:" + a_job(1).id.partition(".")[2], "began", int(str(began)) - 7000)
+    store.client.hset(
+        "warrooms:{acc}:job:" + a_job(1).id.partition(".")[2], "began", f"{int(str(began).rstrip('s')) - 7000}s"
+    )
     ledger.has_room(mine, JobState.OPENED, A_ROOM, "r")
     took_s = ledger.standing().took_s
     assert took_s is not None
