@@ -33,7 +33,7 @@ MAX_PAUSE_US: Final = 3600 * SECOND_US
 
 A_DAY_S: Final = 86_400
 
-_STATE: Final = (*"psubknlfdoyrqi", *(f"{kind}{at + 1}" for kind in "tc" for at in range(MOST_LIMITS)))
+_STATE: Final = (*"psubknlfdoyrqiex", *(f"{kind}{at + 1}" for kind in "tc" for at in range(MOST_LIMITS)))
 """The fields of token_bucket.lua that a bucket which begins anew does not have; the others tell what went out."""
 
 ORDERS_KEY: Final = "warrooms:orders"

@@ -20,6 +20,9 @@ START_US: Final = 1_790_000_000_000_000
 KEPT_MS: Final = 26 * 3_600_000
 """How long a bucket outlives its last use, in milliseconds: for as long as what it counted is asked for."""
 
+EXPIRY_STEP_MS: Final = 600_000
+"""And so much longer it may live: when a key ends is not written anew with each call."""
+
 Snapshot = dict[str, dict[str, str]]
 """What Redis has on its disk of an account: the fields of each key."""
 

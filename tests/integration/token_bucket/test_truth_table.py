@@ -10,10 +10,8 @@ from worker.jobs import Lane
 from worker.rate_limit import SECOND_US, plan_of
 from worker.slots import Reserved
 
-from .desk import KEPT_MS, START_US
+from .desk import EXPIRY_STEP_MS, KEPT_MS, START_US
 from .tables import STEADY, TWO_LIMITS, Row, play
-
-EXPIRY_STEP_MS: Final = 600_000
 
 if TYPE_CHECKING:
     from worker.rate_limit import Plan
