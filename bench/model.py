@@ -1,6 +1,6 @@
 """Accounts, workers and Redis instances as a discrete-event model: who asks whom, and who has to wait for whom.
 
-A job's way: its account has a slot soon, so its message shows; a worker of its shard whose CPU and a thread are free
+A job's way: its account has a slot soon, so its message shows; a worker of its crew whose CPU and a thread are free
 takes it (half of a job's CPU), Redis runs `take` (half of its time), the call leaves at the slot and is answered, the
 worker finishes it (the other half), Redis runs `finish`. A worker is one CPU, a Redis is another one, each serves first
 come, first served; but a worker finishes what it has in hand before it takes more, and takes urgent jobs first. What
@@ -40,13 +40,23 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """What is there: accounts and workers are dealt out evenly over the Redis instances."""
+    """What is there.
+
+    Args:
+        accounts: dealt out evenly over all crews.
+        redis: instances.
+        workers: of all of them, dealt out evenly, too.
+        plan: each account's limits.
+        threads: of a worker.
+        crews: of each Redis: sets of workers, each of which serves accounts of its own.
+    """
 
     accounts: int
     redis: int
     workers: int
     plan: Plan
     threads: int = 64
+    crews: int = 1
 
 
 @dataclass(slots=True)
@@ -58,7 +68,7 @@ class _Job:
 
 @dataclass(slots=True)
 class _Account:
-    shard: _Shard
+    crew: _Crew
     tats_s: list[float]
     urgent: deque[_Job] = field(default_factory=deque)
     bulk: deque[_Job] = field(default_factory=deque)
@@ -74,12 +84,17 @@ class _Worker:
 
 
 @dataclass(slots=True)
-class _Shard:
-    workers: list[_Worker]
-    take_s: float
+class _Redis:
     script_s: float
-    redis_free_at: float = 0.0
-    redis_used_s: float = 0.0
+    free_at: float = 0.0
+    used_s: float = 0.0
+
+
+@dataclass(slots=True)
+class _Crew:
+    workers: list[_Worker]
+    redis: _Redis
+    half_s: float  # of a job, in the time of one worker
     urgent: deque[_Account] = field(default_factory=deque)
     bulk: deque[_Account] = field(default_factory=deque)
 
@@ -112,18 +127,21 @@ class Model:
         self._limits = [(limit.interval_us / 1e6, limit.tolerance_us / 1e6) for limit in fleet.plan.limits]
         self._heap: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._count, self._now = 0, 0.0
-        each, crew = fleet.accounts / fleet.redis, fleet.workers / fleet.redis
+        crews = fleet.redis * fleet.crews
+        each, crew = fleet.accounts / crews, fleet.workers / crews
         self.idle_worker = constants.idle_cpu_ms_per_s.at(each) / 1000
-        self.idle_redis = constants.idle_redis_us_per_s.at(each * crew) / 1e6
-        if max(self.idle_worker, self.idle_redis) > OVERLOADED:
+        self.idle_redis = fleet.crews * constants.idle_redis_us_per_s.at(each * crew) / 1e6
+        if self.idle_worker > OVERLOADED * constants.cpu_most or self.idle_redis > OVERLOADED:
             raise Overloaded(f"idle: worker {self.idle_worker:.2f}, Redis {self.idle_redis:.2f} of its time")
-        take_s = constants.cpu_ms_per_job.at(each) / 2000 / (1 - self.idle_worker)
+        self._most = constants.cpu_most
+        half_s = constants.cpu_ms_per_job.at(each) / 2000 / (self._most - self.idle_worker)
         script_s = constants.redis_us_per_job.at(each) / 2e6 / (1 - self.idle_redis)
-        self._shards = [_Shard([], take_s, script_s) for _ in range(fleet.redis)]
+        self._redis = [_Redis(script_s) for _ in range(fleet.redis)]
+        self._crews = [_Crew([], self._redis[number % fleet.redis], half_s) for number in range(crews)]
         for number in range(fleet.workers):
-            self._shards[number % fleet.redis].workers.append(_Worker(fleet.threads))
+            self._crews[number % crews].workers.append(_Worker(fleet.threads))
         tats = [-tolerance_s for _, tolerance_s in self._limits]
-        self._accounts = [_Account(self._shards[n % fleet.redis], list(tats)) for n in range(fleet.accounts)]
+        self._accounts = [_Account(self._crews[n % crews], list(tats)) for n in range(fleet.accounts)]
         self._outcome = Outcome()
 
     def run(self, arrivals: Iterable[Arrival]) -> Outcome:
@@ -135,9 +153,9 @@ class Model:
             call(*args)
         out, span_s = self._outcome, max(self._now, 1e-9)
         out.ended_at = self._now
-        workers = [worker for shard in self._shards for worker in shard.workers]
-        out.worker_used = self.idle_worker + _mean(w.used_s for w in workers) / span_s * (1 - self.idle_worker)
-        out.redis_used = self.idle_redis + _mean(s.redis_used_s for s in self._shards) / span_s * (1 - self.idle_redis)
+        workers = [worker for crew in self._crews for worker in crew.workers]
+        out.worker_used = self.idle_worker + _mean(w.used_s for w in workers) / span_s * (self._most - self.idle_worker)
+        out.redis_used = self.idle_redis + _mean(one.used_s for one in self._redis) / span_s * (1 - self.idle_redis)
         return out
 
     def _at(self, when_s: float, call: Callable[..., None], *args: object) -> None:
@@ -155,34 +173,35 @@ class Model:
             self._at(max(self._now, self._slot(account) - EARLY_S), self._shows, account)
 
     def _shows(self, account: _Account) -> None:
-        shard = account.shard
-        (shard.urgent if account.urgent else shard.bulk).append(account)
-        free = [worker for worker in shard.workers if not worker.busy and worker.threads]
+        crew = account.crew
+        (crew.urgent if account.urgent else crew.bulk).append(account)
+        free = [worker for worker in crew.workers if not worker.busy and worker.threads]
         if free:
-            self._goes_on(shard, max(free, key=lambda worker: worker.threads))
+            self._goes_on(crew, max(free, key=lambda worker: worker.threads))
 
-    def _goes_on(self, shard: _Shard, worker: _Worker) -> None:
+    def _goes_on(self, crew: _Crew, worker: _Worker) -> None:
         """The worker's CPU is free: it finishes a job, or takes one."""
         if worker.answered:
-            self._works(shard, worker, self._finished, worker.answered.popleft())
-        elif worker.threads and (shard.urgent or shard.bulk):
-            account = (shard.urgent or shard.bulk).popleft()
+            self._works(crew, worker, self._finished, worker.answered.popleft())
+        elif worker.threads and (crew.urgent or crew.bulk):
+            account = (crew.urgent or crew.bulk).popleft()
             worker.threads -= 1
-            self._works(shard, worker, self._taken, account)
+            self._works(crew, worker, self._taken, account)
 
-    def _works(self, shard: _Shard, worker: _Worker, then: Callable[..., None], what: _Job | _Account) -> None:
+    def _works(self, crew: _Crew, worker: _Worker, then: Callable[..., None], what: _Job | _Account) -> None:
         worker.busy = True
-        worker.used_s += shard.take_s
-        self._at(self._now + shard.take_s, self._worked, shard, worker, then, what)
+        worker.used_s += crew.half_s
+        self._at(self._now + crew.half_s, self._worked, crew, worker, then, what)
 
-    def _worked(self, shard: _Shard, worker: _Worker, then: Callable[..., None], what: _Job | _Account) -> None:
+    def _worked(self, crew: _Crew, worker: _Worker, then: Callable[..., None], what: _Job | _Account) -> None:
         worker.busy = False
-        shard.redis_free_at = max(self._now, shard.redis_free_at) + shard.script_s
-        shard.redis_used_s += shard.script_s
-        self._at(shard.redis_free_at, then, shard, worker, what)
-        self._goes_on(shard, worker)
+        redis = crew.redis
+        redis.free_at = max(self._now, redis.free_at) + redis.script_s
+        redis.used_s += redis.script_s
+        self._at(redis.free_at, then, crew, worker, what)
+        self._goes_on(crew, worker)
 
-    def _taken(self, shard: _Shard, worker: _Worker, account: _Account) -> None:
+    def _taken(self, crew: _Crew, worker: _Worker, account: _Account) -> None:
         """Redis has said when: the call leaves then, and is answered."""
         job = (account.urgent or account.bulk).popleft()
         slot = max(self._now, self._slot(account))
@@ -190,18 +209,18 @@ class Model:
             account.tats_s[at] = max(account.tats_s[at], slot) + interval_s
         account.asks = False
         self._shows_later(account)
-        self._at(slot + self._latency_s(), self._answered, shard, worker, job)
+        self._at(slot + self._latency_s(), self._answered, crew, worker, job)
 
-    def _answered(self, shard: _Shard, worker: _Worker, job: _Job) -> None:
+    def _answered(self, crew: _Crew, worker: _Worker, job: _Job) -> None:
         worker.answered.append(job)
         if not worker.busy:
-            self._goes_on(shard, worker)
+            self._goes_on(crew, worker)
 
-    def _finished(self, shard: _Shard, worker: _Worker, job: _Job) -> None:
+    def _finished(self, crew: _Crew, worker: _Worker, job: _Job) -> None:
         worker.threads += 1
         self._outcome.rooms.append((job.at_s, self._now, job.urgent, id(job.account)))
         if not worker.busy:
-            self._goes_on(shard, worker)
+            self._goes_on(crew, worker)
 
     def _slot(self, account: _Account) -> float:
         return max(tat - tolerance for tat, (_, tolerance) in zip(account.tats_s, self._limits, strict=True))

@@ -1,14 +1,15 @@
 """How many workers and Redis instances thousands of accounts need: storms of incidents through bench/model.py.
 
     python -m bench.simulation [--constants docs/benchmarks/growth.json] [--accounts 10000] [--redis 4 ...]
-                               [--workers 32 ...] [--share 0.05] [--jobs 500] [--calm-per-hour 20] [--rates ...]
-                               [--out docs/benchmarks/simulation.json]
+                               [--workers 32 ...] [--crews 1 ...] [--share 0.05] [--jobs 500] [--calm-per-hour 20]
+                               [--rates ...] [--out docs/benchmarks/simulation.json]
 
-A line for each number of Redis instances and workers: `drain_s` beside `bound_s`, the time that the limits alone would
-take; the wait of urgent jobs, from their coming to their room, less the call; how much of its time a worker and a Redis
-spend, on everything and (`idle_...`) only because accounts are there. `enough`: the drain takes at most a tenth longer
-than the bound, and 99 of 100 urgent jobs wait a second at the most. The costs are those that bench.growth measured;
-bench/simulation_check.py runs the same load for real. Some seconds a line.
+A line for each number of Redis instances, of workers, and of crews on each Redis (sets of workers with accounts of
+their own): `drain_s` beside `bound_s`, the time that the limits alone would take; the wait of urgent jobs, from their
+coming to their room, less the call; how much of its time a worker and a Redis spend, on everything and (`idle_...`)
+only because accounts are there. `enough`: the drain takes at most a tenth longer than the bound, and 99 of 100 urgent jobs
+wait a second at the most. The costs are those that bench.growth measured; bench/simulation_check.py runs the same load
+for real. Some seconds a line.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 GROWTH: Final = Path("docs") / "benchmarks" / "growth.json"
 REDIS: Final = (1, 4, 8, 16, 32)
 WORKERS: Final = (16, 32, 64, 96)
+CREWS: Final = (1, 4)
 LATENCY_S: Final = (0.2, 1.0)
 SLOWER: Final = 1.1
 URGENT_S: Final = 1.0
@@ -46,9 +48,11 @@ def main() -> None:
     lines = []
     for redis in options.redis or REDIS:
         for workers in options.workers or WORKERS:
-            if workers >= redis:
-                lines.append(simulate(Fleet(options.accounts, redis, workers, plan), constants, storm, LATENCY_S))
-                report(**lines[-1])
+            for crews in options.crews or CREWS:
+                if workers % (redis * crews) == 0:
+                    fleet = Fleet(options.accounts, redis, workers, plan, crews=crews)
+                    lines.append(simulate(fleet, constants, storm, LATENCY_S))
+                    report(**lines[-1])
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps({"constants": constants.json(), "lines": lines}, indent=1) + "\n")
@@ -64,6 +68,7 @@ def simulate(
 ) -> dict[str, Any]:
     """One run, and what became of it."""
     line: dict[str, Any] = {"accounts": fleet.accounts, "redis": fleet.redis, "workers": fleet.workers}
+    line |= {"crews": fleet.crews}
     draw = random.Random(seed)
     try:
         model = Model(fleet, constants, lambda: draw.uniform(*latency_s))
@@ -107,6 +112,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--accounts", type=int, default=10_000)
     parser.add_argument("--redis", type=int, nargs="+")
     parser.add_argument("--workers", type=int, nargs="+")
+    parser.add_argument("--crews", type=int, nargs="+", help="of each Redis")
     parser.add_argument("--share", type=float, default=0.05, help="of the accounts that the storm hits")
     parser.add_argument("--jobs", type=int, default=500, help="that each of these gets at once")
     parser.add_argument("--calm-per-hour", type=float, default=20.0, help="urgent jobs that every account gets")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bench.accounts_stack import accounts_file, names
-from bench.constants import Constants, Straight
+from bench.constants import Constants, Curve, Straight
 from bench.growth import keep
 from bench.median import medians_of
 from bench.model import Arrival, Fleet, Model, Overloaded
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PLAN = plan_of("50/second;1000/minute")
-FREE = Constants(Straight(0, 0), Straight(0, 0), Straight(0, 0), Straight(0, 0))
-COSTLY = Constants(Straight(10, 0), Straight(1000, 0), Straight(0, 0), Straight(0, 0))
+FREE = Constants(Curve([(0, 0)]), Curve([(0, 0)]), Straight(0, 0), Straight(0, 0))
+COSTLY = Constants(Curve([(0, 10)]), Curve([(0, 1000)]), Straight(0, 0), Straight(0, 0))
 AT_ONCE = (0.0, 0.0)
 
 
@@ -51,6 +51,12 @@ def test_no_line_costs_less_than_nothing() -> None:
     assert Straight(1, -1).at(5) == 0
 
 
+def test_a_curve_goes_from_point_to_point_and_on() -> None:
+    curve = Curve.through([(10, 4, 1), (10, 2, 1), (20, 5, 1), (40, 9, 1)])
+
+    assert [curve.at(x) for x in (1, 10, 15, 20, 30, 60)] == pytest.approx([3, 3, 4, 5, 7, 13])
+
+
 def test_constants_are_what_is_left_when_the_idle_cost_is_taken_away() -> None:
     lines = [
         {
@@ -61,6 +67,8 @@ def test_constants_are_what_is_left_when_the_idle_cost_is_taken_away() -> None:
             "redis_cpu_ms_per_job": 0.4 + 0.1,
             "idle_cpu_ms_per_s_per_worker": 0.5 * accounts,
             "idle_redis_ms_per_s": 0.1 * accounts,
+            "cpu_used_per_worker": 0.8,
+            "share_mean": 1.0 if accounts == 10 else 0.5,
         }
         for accounts in (10, 100)
     ]
@@ -71,6 +79,7 @@ def test_constants_are_what_is_left_when_the_idle_cost_is_taken_away() -> None:
     assert constants.redis_us_per_job.at(50) == pytest.approx(400)
     assert constants.idle_cpu_ms_per_s.at(1000) == pytest.approx(500)
     assert constants.idle_redis_us_per_s.at(1000) == pytest.approx(100_000)
+    assert constants.cpu_most == 0.8
 
 
 def test_medians_are_of_numbers_also_within_dictionaries() -> None:
@@ -105,6 +114,25 @@ def test_a_worker_does_no_more_jobs_than_its_time_is_enough_for() -> None:
     assert not line["enough"]
 
 
+def test_a_worker_that_waits_for_others_does_less() -> None:
+    waits = Constants(Curve([(0, 10)]), Curve([(0, 1000)]), Straight(0, 0), Straight(0, 0), cpu_most=0.5)
+
+    line = simulate(Fleet(50, 1, 1, PLAN), waits, storm(20), AT_ONCE)
+
+    assert line["jobs_per_s"] == pytest.approx(50, rel=0.05)
+    assert line["worker_used"] == pytest.approx(0.5, abs=0.02)
+
+
+def test_crews_with_accounts_of_their_own_cost_less_than_one_that_serves_all() -> None:
+    by_accounts = Constants(Curve([(0, 1), (100, 2)]), Curve([(0, 100)]), Straight(0, 0.1), Straight(0, 100))
+
+    one = simulate(Fleet(400, 1, 4, PLAN), by_accounts, storm(50), AT_ONCE)
+    four = simulate(Fleet(400, 1, 4, PLAN, crews=4), by_accounts, storm(50), AT_ONCE)
+
+    assert four["drain_s"] < one["drain_s"]
+    assert four["idle_redis_used"] == pytest.approx(one["idle_redis_used"] / 4)
+
+
 def test_two_workers_do_twice_as_many() -> None:
     line = simulate(Fleet(50, 1, 2, PLAN), COSTLY, storm(20), AT_ONCE)
 
@@ -112,7 +140,7 @@ def test_two_workers_do_twice_as_many() -> None:
 
 
 def test_one_redis_bounds_all_its_workers() -> None:
-    slow_redis = Constants(Straight(0.1, 0), Straight(5000, 0), Straight(0, 0), Straight(0, 0))
+    slow_redis = Constants(Curve([(0, 0.1)]), Curve([(0, 5000)]), Straight(0, 0), Straight(0, 0))
 
     one = simulate(Fleet(50, 1, 4, PLAN), slow_redis, storm(20), AT_ONCE)
     two = simulate(Fleet(50, 2, 4, PLAN), slow_redis, storm(20), AT_ONCE)
@@ -146,7 +174,7 @@ def test_an_urgent_job_overtakes_the_backlog() -> None:
 
 
 def test_accounts_that_take_all_of_a_redis_leave_nothing_for_jobs() -> None:
-    hungry = Constants(Straight(1, 0), Straight(100, 0), Straight(0, 0), Straight(0, 300))
+    hungry = Constants(Curve([(0, 1)]), Curve([(0, 100)]), Straight(0, 0), Straight(0, 300))
 
     with pytest.raises(Overloaded):
         Model(Fleet(10_000, 1, 1, PLAN), hungry, lambda: 0.0)
