@@ -110,9 +110,13 @@ class Constants:
         stored = json.loads(path.read_text())
         if "accounts" in stored:
             return cls.of(stored["accounts"]["lines"])
-        curves = {name: Curve(**stored[name]) for name in ("cpu_ms_per_job", "redis_us_per_job")}
-        lines = {name: Straight(**stored[name]) for name in ("idle_cpu_ms_per_s", "idle_redis_us_per_s")}
-        return cls(**curves, **lines, cpu_most=stored["cpu_most"])
+        return cls(
+            Curve(**stored["cpu_ms_per_job"]),
+            Curve(**stored["redis_us_per_job"]),
+            Straight(**stored["idle_cpu_ms_per_s"]),
+            Straight(**stored["idle_redis_us_per_s"]),
+            stored["cpu_most"],
+        )
 
     def json(self) -> dict[str, Any]:
         """As JSON has them."""

@@ -7,8 +7,8 @@
 A line for each number of Redis instances, of workers, and of crews on each Redis (sets of workers with accounts of
 their own): `drain_s` beside `bound_s`, the time that the limits alone would take; the wait of urgent jobs, from their
 coming to their room, less the call; how much of its time a worker and a Redis spend, on everything and (`idle_...`)
-only because accounts are there. `enough`: the drain takes at most a tenth longer than the bound, and 99 of 100 urgent jobs
-wait a second at the most. The costs are those that bench.growth measured; bench/simulation_check.py runs the same load
+only because accounts are there. `enough`: the drain takes at most a tenth longer than the bound, and 99 of 100 urgent
+jobs wait a second at the most. The costs are those that bench.growth measured; bench/simulation_check.py runs the same load
 for real. Some seconds a line.
 """
 
