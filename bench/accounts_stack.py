@@ -58,15 +58,16 @@ def installation(
     rates: str,
     api: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
+    redis_url: str | None = None,
 ) -> Iterator[Installation]:
-    """All of them on one Redis."""
+    """All of them on one Redis: this one, or one of their own."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "accounts.toml"
     file.write_text(accounts_file(accounts, rates))
     known = [part for name in accounts for part in ("--app-key", f"{key_of(name)}={name}")]
     settings = {"WARROOMS_ACCOUNTS_FILE": str(file), "WARROOMS_METRICS_ADDRESS": ANY, **keys(accounts), **(env or {})}
     with contextlib.ExitStack() as opened:
-        url = opened.enter_context(server(folder / "redis"))
+        url = redis_url or opened.enter_context(server(folder / "redis"))
         stack = opened.enter_context(Stack(api=("--rates", rates, *known, *api), env=settings, redis_url=url))
         queue = JobQueue(Settings(redis_url=stack.redis_url, accounts_file=file))
         opened.callback(queue.close)

@@ -56,7 +56,7 @@ def _accounts(lines: Sequence[Line]) -> Any:  # noqa: ANN401
     for workers, colour in ((1, OUR_COLOUR), (2, ORANGE)):
         some = [line for line in lines if line["workers"] == workers]
         counts = [line["accounts"] for line in some]
-        label = f"{workers} worker{'s' * (workers > 1)}"
+        label = f"{workers} worker{'s' * (workers > 1)}" if some else ""
         _line(axes[0], counts, [line["jobs_per_s"] for line in some], "jobs a second", label, colour)
         _line(axes[1], counts, [line["cpu_ms_per_job"] for line in some], "worker CPU a job, ms", label, colour)
         _line(axes[2], counts, [line["memory_mb_per_worker"] for line in some], "memory a worker, MB", label, colour)
@@ -74,10 +74,11 @@ def _workers(lines: Sequence[Line]) -> Any:  # noqa: ANN401
     figure, axes = _axes(3)
     counts = [line["workers"] for line in lines]
     _line(axes[0], counts, [100 * line["share"] for line in lines], "share of 1,000 a minute, %")
-    axes[0].set_ylim(90, 101)
     _line(axes[1], counts, [line["redis_commands_per_job"] for line in lines], "Redis commands a job")
     _line(axes[2], counts, [line["cpu_ms_per_job"] for line in lines], "worker CPU a job, ms")
-    return _titled(figure, axes, "workers", logarithmic=False)
+    _titled(figure, axes, "workers", logarithmic=False)
+    axes[0].set_ylim(90, 101)  # the rest of it would be empty
+    return figure
 
 
 def _batch(lines: Sequence[Line]) -> Any:  # noqa: ANN401
@@ -128,7 +129,7 @@ def _titled(figure: Any, axes: Sequence[Any], x_label: str, *, logarithmic: bool
     for axis in axes:
         if logarithmic:
             axis.set_xscale("log")
-        axis.set_ylim(bottom=min(0, axis.get_ylim()[0]) if axis.get_ylim()[0] < 90 else None)
+        axis.set_ylim(bottom=0)
         axis.set_xlabel(x_label)
     return figure
 

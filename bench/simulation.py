@@ -2,14 +2,14 @@
 
     python -m bench.simulation [--constants docs/benchmarks/growth.json] [--accounts 10000] [--redis 4 ...]
                                [--workers 32 ...] [--crews 1 ...] [--share 0.05] [--jobs 500] [--calm-per-hour 20]
-                               [--rates ...] [--out docs/benchmarks/simulation.json]
+                               [--threads 64] [--rates ...] [--out docs/benchmarks/simulation.json]
 
 A line for each number of Redis instances, of workers, and of crews on each Redis (sets of workers with accounts of
 their own): `drain_s` beside `bound_s`, the time that the limits alone would take; the wait of urgent jobs, from their
 coming to their room, less the call; how much of its time a worker and a Redis spend, on everything and (`idle_...`)
 only because accounts are there. `enough`: the drain takes at most a tenth longer than the bound, and 99 of 100 urgent
-jobs wait a second at the most. The costs are those that bench.growth measured; bench/simulation_check.py runs the same load
-for real. Some seconds a line.
+jobs wait a second at the most. The costs are those that bench.growth measured; bench/simulation_check.py runs the
+same load for real. Some seconds a line.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def main() -> None:
         for workers in options.workers or WORKERS:
             for crews in options.crews or CREWS:
                 if workers % (redis * crews) == 0:
-                    fleet = Fleet(options.accounts, redis, workers, plan, crews=crews)
+                    fleet = Fleet(options.accounts, redis, workers, plan, options.threads, crews)
                     lines.append(simulate(fleet, constants, storm, LATENCY_S))
                     report(**lines[-1])
     if options.out:
@@ -113,6 +113,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--redis", type=int, nargs="+")
     parser.add_argument("--workers", type=int, nargs="+")
     parser.add_argument("--crews", type=int, nargs="+", help="of each Redis")
+    parser.add_argument("--threads", type=int, default=64, help="of a worker: WARROOMS_CONCURRENCY")
     parser.add_argument("--share", type=float, default=0.05, help="of the accounts that the storm hits")
     parser.add_argument("--jobs", type=int, default=500, help="that each of these gets at once")
     parser.add_argument("--calm-per-hour", type=float, default=20.0, help="urgent jobs that every account gets")
