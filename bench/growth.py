@@ -5,7 +5,7 @@
 
 A line of JSON a point. With --out the lines of what was measured replace those of last time and leave the others alone,
 so each can be measured on its own; `python -m bench.growth_plots` draws them. On two cores that do nothing else:
-backlog 15 minutes and 2.5 GB, accounts 10, workers 6, batch 2, letters 5. With --quick each takes a minute at the most
+backlog 15 minutes and 2.5 GB, accounts 18, workers 6, batch 2, letters 5. With --quick each takes a minute at the most
 and says little.
 """
 

@@ -5,8 +5,8 @@ Each shard has a Redis, an accounts file and workers of its own; one API counts 
     python -m bench.shards [--accounts 20] [--rates 120/minute] [--seconds 20] [--frozen 10] [--same-redis]
 
 First both drain, then one Redis is frozen (SIGSTOP) for some seconds: what the other shard does meanwhile, and whether
-everything is even afterwards. A minute. With --same-redis both have their workers and accounts on one Redis, and nothing
-is frozen: the smaller recipe, for workers that have more accounts than they can watch.
+everything is even afterwards. A minute. With --same-redis both have their workers and accounts on one Redis, and
+nothing is frozen: the smaller recipe, for workers that have more accounts than they can watch.
 """
 
 from __future__ import annotations
