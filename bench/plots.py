@@ -49,9 +49,9 @@ def main() -> None:
     results = Results(json.loads(options.results.read_text()))
     folder = options.results.parent
     with plt.rc_context(STYLE):
-        _save(_rooms_over_time(results), folder / "contest.svg")
-        _save(_refusals(results), folder / "contest-refusals.svg")
-        _save(_cost(results), folder / "contest-cost.svg")
+        save(_rooms_over_time(results), folder / "contest.svg")
+        save(_refusals(results), folder / "contest-refusals.svg")
+        save(_cost(results), folder / "contest-cost.svg")
     _write_part(options.page, table(results))
 
 
@@ -152,7 +152,8 @@ def _colour(results: Results, contender: str) -> str:
     return OUR_COLOUR if contender == OURS else COLOURS[others.index(contender) % len(COLOURS)]
 
 
-def _save(figure: Any, path: Path) -> None:  # noqa: ANN401
+def save(figure: Any, path: Path) -> None:  # noqa: ANN401
+    """Writes a picture."""
     figure.set_layout_engine("constrained")
     figure.savefig(path, metadata={"Date": None}, facecolor="white")
     plt.close(figure)
