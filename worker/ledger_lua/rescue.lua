@@ -11,7 +11,7 @@
 -- the first half, everybody would be dead right after Redis was away.
 
 local BREAK_MS = 5000
-local CHECK_MS = 30000 -- so often the claims of living workers are compared with the records
+local CHECK_MS = 30000 -- so often counters are not trusted, and the claims of living workers are compared with the records
 
 local function beat(worker)
   local last, since = tonumber(about('beat')), tonumber(about('since'))
@@ -166,11 +166,25 @@ local function missing(lane, most)
   return named
 end
 
+local function rests() -- by its counters the account has no job and no message: most accounts, most of the time
+  for _, name in ipairs({ 'queued', 'opening', 'retrying', 'bulk.idle', 'urgent.idle' }) do
+    if (tonumber(about(name)) or 0) ~= 0 then
+      return false
+    end
+  end
+  return true
+end
+
 -- What must be queued again; changes nothing of it yet, since only the caller can write messages. Per job: reason,
 -- id, evidence (checked again by requeue), lane, members, observers, batches.
 local function strays(lock, most)
   local reply = {}
   if not redis.call('SET', base .. ':nudged', '1', 'NX', 'PX', whole(lock)) then
+    return reply
+  end
+  local checked = tonumber(about('checked'))
+  local all = not checked or now - checked >= CHECK_MS or now < checked
+  if not all and rests() then
     return reply
   end
   local function add(reason, id, evidence, job)
@@ -188,7 +202,6 @@ local function strays(lock, most)
   end
   local claims = redis.call('HGETALL', CLAIMS)
   local is_dead = {} -- by worker
-  local all = now - (tonumber(about('checked')) or 0) >= CHECK_MS or now < tonumber(about('checked'))
   for at = 1, #claims, 2 do
     local token, id = claims[at], claims[at + 1]
     local worker = of_worker(token) or token
