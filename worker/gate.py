@@ -42,8 +42,8 @@ BELIEVE_S: Final = 5.0
 
 SAME_S: Final = 1e-5
 
-FORGET_S: Final = 5.0
-"""A fetched message that has not asked by then never will: an unknown task, wrong arguments, a revoked job."""
+FORGET_S: Final = 0.5
+"""A fetched message that has not asked by then counts no longer: it never will, or it is slow; others are not."""
 
 MANY: Final = 16
 ALL_EVERY_S: Final = 0.1
@@ -131,6 +131,11 @@ class Gate:
         self.asked(self._last)
         return self._last
 
+    @property
+    def last(self) -> str:
+        """The queue that the last message came from, whatever the message says."""
+        return self._last
+
     def asked(self, queue: str) -> None:
         """The message has asked for its slot, or needs none."""
         known = self._account_of(queue)
@@ -190,8 +195,8 @@ class GatedCycle:
     Urgent lines first, then what was in line before, then bulk, each in turn; hidden ones not at all.
 
     With many accounts a BRPOP of all their queues would be most of a job's cost. So it names those that are not known
-    to be empty, and all of them ten times a second: a BRPOP says of each queue in front of the one that it popped that
-    it was empty.
+    to be empty, and all of them when these are, and ten times a second: a BRPOP says of each queue in front of the one
+    that it popped that it was empty.
     """
 
     def __init__(self, it: Iterable[str] | None = None, gate: Gate = GATE) -> None:
@@ -200,6 +205,7 @@ class GatedCycle:
         self._busy: set[str] = set()  # gave a message when they were last looked into
         self._asked: list[str] = []
         self._all_at = -math.inf
+        self._next: list[str] | None = None
         self.items: list[str] = list(it or ())
 
     def update(self, it: Iterable[str]) -> None:
@@ -207,23 +213,31 @@ class GatedCycle:
         wanted = list(it)
         self.items = [q for q in self.items if q in wanted] + [q for q in wanted if q not in self.items]
 
-    def consume(self, n: int) -> list[str]:
-        """The queues for the next BRPOP, the first ones first; none means no BRPOP now."""
+    def looks_at_some(self, n: int) -> bool:
+        """Decides what `consume` answers next: whether it leaves queues out that may have messages.
+
+        Such a BRPOP must come back at once if it finds nothing, or the others would wait for it.
+        """
         self._turn += 1
         bulk_first = self._turn % BULK_FIRST_EVERY == 0
         self._busy.difference_update(self._asked)  # nothing was popped, or `rotate` would know
-        showing = self._showing(self.items[:n])
-        self._asked = sorted(showing, key=lambda queue: self._gate.rank(queue, bulk_first=bulk_first))
-        return self._asked
-
-    def _showing(self, queues: list[str]) -> list[str]:
-        now = self._gate.now()
+        now, queues = self._gate.now(), self.items[:n]
+        showing: list[str] = []
         if len(queues) > MANY and now < self._all_at + ALL_EVERY_S:
-            busy = [queue for queue in queues if queue in self._busy and self._gate.shows(queue)]
-            if busy:
-                return busy
-        self._all_at = now
-        return [queue for queue in queues if self._gate.shows(queue)]
+            showing = [queue for queue in queues if queue in self._busy and self._gate.shows(queue)]
+        some = bool(showing)
+        if not some:
+            self._all_at = now
+            showing = [queue for queue in queues if self._gate.shows(queue)]
+        self._next = sorted(showing, key=lambda queue: self._gate.rank(queue, bulk_first=bulk_first))
+        return some
+
+    def consume(self, n: int) -> list[str]:
+        """The queues for the next BRPOP, the first ones first; none means no BRPOP now."""
+        if self._next is None:
+            self.looks_at_some(n)
+        self._asked, self._next = self._next or [], None
+        return self._asked
 
     def rotate(self, last_used: str) -> str:
         """A message came from `last_used`: it goes to the end of its kind."""

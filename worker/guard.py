@@ -58,10 +58,13 @@ class Checked(Request):  # type: ignore[misc]
         delivery = message.delivery_info or {}
         if not isinstance(delivery.get("routing_key"), str):
             raise InvalidTaskError("the property 'delivery_info' must have a 'routing_key', the queue's name, a text")
+        delivery["routing_key"] = GATE.last or delivery["routing_key"]  # where it stood, whatever its sender says
         texts = {name: value for name, value in texts.items() if name not in TIMES} | _times(said)
         kwargs = _keyword_arguments(body if decoded else message.payload)
         people_read = {"argsrepr": "()", "kwargsrepr": shown(kwargs)}
         super().__init__(message, body=([], kwargs, {}), headers=texts | people_read, decoded=True, **options)
+        if "eta" in texts:
+            GATE.dropped()  # it waits in this worker, and asks when it is due
 
     def send_event(self, type: str, **fields: Any) -> None:  # noqa: A002, ANN401 - Celery's own
         """Tells Flower; a defect's traceback is in this worker's log, and nobody else's is worth reading.

@@ -68,13 +68,16 @@ class Hands:
         with self._lock:
             self._held[claim.token] = Held(claim)
 
-    def sent(self, claim: Claim, *, sent: bool) -> None:
-        """Its attempt begins."""
+    def sent(self, claim: Claim, *, sent: bool) -> Held | None:
+        """Its attempt begins; how it was held before."""
+        before = self._held.get(claim.token)
         self._change(claim, lambda held: replace(held, began=True, sent=sent))
+        return before
 
-    def unsent(self, claim: Claim) -> None:
-        """There was no slot: its attempt has not begun."""
-        self._change(claim, lambda held: replace(held, began=False, sent=False))
+    def back(self, before: Held | None) -> None:
+        """There was no slot: it is held as before."""
+        if before is not None:
+            self._change(before.claim, lambda _held: before)
 
     def ending(self, claim: Claim) -> None:
         """Its end is on the way to the ledger."""

@@ -138,7 +138,10 @@ _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, default=repr)  # made onc
 
 
 def _as_json(facts: object, **_: object) -> str:
-    return _ENCODER.encode(facts)
+    try:
+        return _ENCODER.encode(facts)
+    except (TypeError, ValueError):  # a key that is no text, a circle: a line must not stop who writes it
+        return _ENCODER.encode({"event": "a line that cannot be written as JSON", "line": repr(facts)})
 
 
 def _json_steps() -> list[structlog.typing.Processor]:

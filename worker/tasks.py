@@ -71,6 +71,8 @@ def open_war_room(self: Any, **fields: Any) -> str:  # noqa: ANN401
     asked = _once(lambda: here.gate.asked(queue))
     began = time.monotonic()
     try:
+        if fields.get("integration_id") is None:
+            asked()  # it may have to be looked up, with slots of its own: nobody should wait for that
         job = job_of(fields, Usual({name: desk.usual for name, desk in here.desks.items()}))
         report = here.desks[job.account].open_war_room(job, asked, lambda taken: _began(self.request, shown(taken)))
         if report.job is None:

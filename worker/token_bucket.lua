@@ -120,7 +120,10 @@ for i = 1, n do
   names[#names + 1], names[#names + 2] = 't' .. i, 'c' .. i
 end
 local stored = redis.call('HMGET', key, unpack(names))
-local is_ordered = stored[17] ~= '0'
+-- Who may have ordered something without saying so here: an earlier version, or somebody by hand. So 'e' is believed for
+-- ten seconds, and only by who wants a slot.
+local in_this_ten = string.match(stored[16] or '', '^(%d+) ') == string.format('%.0f', math.floor(now / TEN_S_US))
+local is_ordered = stored[17] ~= '0' or not in_this_ten or command ~= 'acquire'
 local ordered = is_ordered and redis.call('HMGET', KEYS[3], 'limits', 'rates_until', 'hold_until') or {}
 local limits, rates_until, hold_until = ordered[1], tonumber(ordered[2] or nil), ordered[3]
 is_ordered = (limits or hold_until) and true or false

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 PRIORITIES_EVERY: Final = 10
 """Every so often the lists of messages with a priority are looked into, too: once a second if nothing comes."""
 
+AT_ONCE_S: Final = 0.002
+
 PAUSES: Final = {"interval_start": 0.5, "interval_step": 0.5, "interval_max": 2.0}
 """Seconds between two tries to connect."""
 
@@ -42,7 +44,7 @@ class Books(kombu_redis.QoS):  # type: ignore[misc]
 
     def append(self, message: Any, delivery_tag: str) -> None:  # noqa: ANN401
         """A message came."""
-        if RECORDED in message.headers:
+        if _is_recorded(message):
             virtual.QoS.append(self, message, delivery_tag)
         else:
             super().append(message, delivery_tag)
@@ -80,7 +82,12 @@ class Books(kombu_redis.QoS):  # type: ignore[misc]
 
     def _is_recorded(self, tag: str) -> bool:
         message = self._delivered.get(tag)
-        return message is not None and RECORDED in message.headers
+        return message is not None and _is_recorded(message)
+
+
+def _is_recorded(message: Any) -> bool:  # noqa: ANN401
+    """Ours have no ETA: what waits for long in a worker must come back whoever wrote the header."""
+    return RECORDED in message.headers and not message.headers.get("eta")
 
 
 class _Mended:
@@ -93,19 +100,29 @@ class _Mended:
     pool: Any
     connection: Any
     priority_steps: Any
+    active_queues: Any
+    _queue_cycle: Any
+    _in_poll: Any
     _sync: tuple[Any, Any] | None = None
     _polls = 0
 
     def _brpop_start(self, timeout: Any = None) -> None:  # noqa: ANN401 - kombu's own
-        """Four lists are looked into for each queue, by priority. Only other clients use the three behind the first."""
-        self._polls += 1
+        """Asks for the next message.
+
+        Of each queue kombu looks into four lists, by priority. Only other clients use the three behind the first, so
+        they are looked into less often. And a BRPOP of only some of the queues does not wait.
+        """
+        looks_at_some = getattr(self._queue_cycle, "looks_at_some", None)
+        if looks_at_some is not None and looks_at_some(len(self.active_queues)):
+            timeout = AT_ONCE_S
         every_step = self.priority_steps
-        if self._polls % PRIORITIES_EVERY:
+        if (self._polls + 1) % PRIORITIES_EVERY:
             self.priority_steps = every_step[:1]
         try:
             super()._brpop_start(timeout)  # type: ignore[misc]
         finally:
             self.priority_steps = every_step
+        self._polls += self._in_poll is not None
 
     def _create_client(self, asynchronous: bool = False) -> Any:  # noqa: ANN401, FBT001, FBT002 - kombu's own
         """One client for a pool; kombu makes one for each message's bookkeeping, an eighth of a job's CPU."""

@@ -51,10 +51,13 @@ class WorkersLedger(Ledger):
             What the bucket said; None if the claim is lost.
         """
         keys, args = self.bucket.asking(ticket=ticket)
-        self._hands.sent(claim, sent=sent)
+        before = self._hands.sent(claim, sent=sent)
         fields = (short_of(claim.job.id), claim.token, claim.attempt, "1" if sent else "")
         reply = self._call("slot", *fields, *args, more_keys=keys)
         if not reply:
             self._hands.let_go(claim)
             return None
-        return self.bucket.answer(reply)
+        answer = self.bucket.answer(reply)
+        if isinstance(answer, NotYet):
+            self._hands.back(before)
+        return answer

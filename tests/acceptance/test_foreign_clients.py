@@ -6,6 +6,7 @@ import base64
 import json
 import secrets
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -80,6 +81,19 @@ def test_a_message_with_a_countdown_is_served_when_it_is_due(house: House, app: 
     _send(app, kwargs={"incident_id": job.incident_id}, countdown=0.5)
     house.finish(job)
     house.assert_one_room_each(job)
+
+
+def test_messages_that_wait_for_their_time_hold_nobody_up(house: House) -> None:
+    """Each is in a worker's hands until then, and has asked for no slot yet."""
+    later = (datetime.now(UTC) + timedelta(seconds=12)).isoformat()
+    patient, jobs = house.jobs(8), house.jobs(20)
+    messages = [_by_hand({"incident_id": job.incident_id}, eta=later) for job in patient]
+    house.stack.redis.lpush("warrooms.default", *messages)
+    house.open(*jobs)
+    assert house.queue.ledger("default").records([job.id for job in patient]) == [None] * 8, "they are not due"
+    house.finish(*patient)
+    house.idle()
+    house.assert_one_room_each(*jobs, *patient)
 
 
 def test_a_message_made_by_hand_is_served(house: House) -> None:

@@ -371,3 +371,11 @@ def test_messages_that_never_ask_do_not_hide_the_others_for_ever(crowd: Desk) ->
         crowd.cycle.rotate(queue)
     crowd.now_s += FORGET_S
     assert crowd.cycle.consume(99) == [*MANY_QUEUES[MOST_ASKING:], *MANY_QUEUES[:MOST_ASKING]]
+
+
+def test_who_looks_at_some_only_is_told_so_and_must_not_wait(crowd: Desk) -> None:
+    pops(crowd, MANY_QUEUES[3])
+    assert crowd.cycle.looks_at_some(99)
+    assert crowd.cycle.consume(99) == [MANY_QUEUES[3]]
+    assert not crowd.cycle.looks_at_some(99), "that one was empty: now all of them"
+    assert sorted(crowd.cycle.consume(99)) == sorted(MANY_QUEUES)

@@ -167,3 +167,12 @@ def test_a_collector_that_is_away_is_a_line_twice_a_minute(capsys: pytest.Captur
         exporter.error("Failed to export spans batch due to timeout, max retries or shutdown.")
         now_s[0] += 2
     assert len(lines(capsys)) == 3
+
+
+def test_a_line_that_is_no_json_is_written_all_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(LogFormat.JSON)
+    circle: list[object] = []
+    circle.append(circle)
+    structlog.get_logger("warrooms").info("opened", circle=circle)
+    (line,) = lines(capsys)
+    assert "opened" in str(line["line"])

@@ -24,52 +24,62 @@
 
 local a = ARGV
 local reply
-if command ~= 'slot' then -- it changes only what its worker has in hand, and tells the ledger again after a restart
-  look_for_a_restart()
+
+local function run()
+  if command ~= 'slot' then -- it changes only what its worker has in hand, and tells the ledger again after a restart
+    look_for_a_restart()
+  end
+  if command == 'enqueue' then
+    reply = enqueue(a[7], a[8])
+  elseif command == 'claim' then
+    reply = claim(a[7], a[8], a[9], a[10], a[11], a[12], a[13])
+  elseif command == 'take' then
+    reply = take(tonumber(a[14]), 15)
+  elseif command == 'slot' then
+    reply = slot(a[7], a[8], a[9], a[10], 11)
+  elseif command == 'begin' then
+    reply = begin(a[7], a[8], a[9], a[10])
+  elseif command == 'finish' then
+    reply = finish(a[7], a[8], a[9])
+  elseif command == 'retry' then
+    reply = retry(a[7], a[8], tonumber(a[9]), a[10], a[11])
+  elseif command == 'release' then
+    reply = release(a[7], a[8], a[9], a[10])
+  elseif command == 'beat' then
+    beat(a[7])
+    reply = RUN
+  elseif command == 'reconcile' then
+    reply = reconcile(a[7], tonumber(a[8]))
+  elseif command == 'disown' then
+    disown()
+    reply = 1
+  elseif command == 'goodbye' then
+    redis.call('ZREM', WORKERS, a[7])
+    redis.call('HDEL', ACCOUNT, HEARD .. a[7])
+    reply = 1
+  elseif command == 'strays' then
+    reply = strays(tonumber(a[7]), tonumber(a[8]))
+  elseif command == 'requeue' then
+    reply = requeue()
+  elseif command == 'replay' then
+    reply = replay()
+  elseif command == 'drop' then
+    reply = drop()
+  elseif command == 'cancel' then
+    reply = cancel()
+  else
+    error('unknown command ' .. tostring(command))
+  end
 end
-if command == 'enqueue' then
-  reply = enqueue(a[7], a[8])
-elseif command == 'claim' then
-  reply = claim(a[7], a[8], a[9], a[10], a[11], a[12], a[13])
-elseif command == 'take' then
-  reply = take(tonumber(a[14]), 15)
-elseif command == 'slot' then
-  reply = slot(a[7], a[8], a[9], a[10], 11)
-elseif command == 'begin' then
-  reply = begin(a[7], a[8], a[9], a[10])
-elseif command == 'finish' then
-  reply = finish(a[7], a[8], a[9])
-elseif command == 'retry' then
-  reply = retry(a[7], a[8], tonumber(a[9]), a[10], a[11])
-elseif command == 'release' then
-  reply = release(a[7], a[8], a[9], a[10])
-elseif command == 'beat' then
-  beat(a[7])
-  reply = RUN
-elseif command == 'reconcile' then
-  reply = reconcile(a[7], tonumber(a[8]))
-elseif command == 'disown' then
-  disown()
-  reply = 1
-elseif command == 'goodbye' then
-  redis.call('ZREM', WORKERS, a[7])
-  redis.call('HDEL', ACCOUNT, HEARD .. a[7])
-  reply = 1
-elseif command == 'strays' then
-  reply = strays(tonumber(a[7]), tonumber(a[8]))
-elseif command == 'requeue' then
-  reply = requeue()
-elseif command == 'replay' then
-  reply = replay()
-elseif command == 'drop' then
-  reply = drop()
-elseif command == 'cancel' then
-  reply = cancel()
-else
-  return redis.error_reply('ERR unknown command ' .. tostring(command))
-end
+
+-- Redis takes nothing back when a script fails in the middle, above all not a job that has left its line. So what it has
+-- decided until then is written all the same: the job is then in its worker's hands, which asks again with its token.
+local done, problem = pcall(run)
 write_turns()
 write_records()
 write_batches()
 write_account()
+if not done then
+  return type(problem) == 'table' and problem or redis.error_reply('ERR ' .. tostring(problem))
+end
 return reply

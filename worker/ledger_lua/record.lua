@@ -74,12 +74,30 @@ for _, lane in ipairs(LANES) do
 end
 local account, before, noted = nil, {}, {} -- now, when the script began, what changed
 
+-- Until November 2026 what stands in ACCOUNT stood in two hashes. What was under way then is looked at as after a restart.
+local function take_over()
+  for _, old in ipairs({ base .. ':counts', base .. ':watch' }) do
+    local fields = redis.call('HGETALL', old)
+    for at = 1, #fields, 2 do
+      local name, value = fields[at], fields[at + 1]
+      account[name], before[name], noted[name] = value, value, true
+    end
+    if #fields > 0 then
+      redis.call('DEL', old)
+      account.run = 'of an earlier version'
+    end
+  end
+end
+
 local function about(name) -- a text, or nil
   if not account then
     account = {}
     for at, value in ipairs(redis.call('HMGET', ACCOUNT, unpack(KNOWN))) do
       account[KNOWN[at]] = value or nil
       before[KNOWN[at]] = value or nil
+    end
+    if not account.run then
+      take_over()
     end
   end
   return account[name]

@@ -211,6 +211,9 @@ local function strays(lock, most)
     local job = (all or is_dead[worker]) and load(id)
     if (all or is_dead[worker]) and (not job or job.state ~= 'opening' or job.token ~= token) then
       redis.call('HDEL', CLAIMS, token)
+      if job and job.state == 'queued' then
+        enter(job, id) -- it stands there already, as a rule
+      end
     elseif is_dead[worker] then
       add('dead', id, token, job)
     end

@@ -181,3 +181,14 @@ def allows(plan: Plan) -> str | None:
 
 def test_one_call_per_window_is_kept_by_slots_far_enough_apart() -> None:
     assert [allows(plan_of(rates)) for rates in ("1/minute", "1/hour", "2/minute")] == [None, None, "1/60s"]
+
+
+def test_what_somebody_else_wrote_is_obeyed_within_ten_seconds(open_desk: Open) -> None:
+    """An earlier version of ours, a backup, or a person with a client of Redis."""
+    desk = open_desk(ACCOUNT)
+    calls(desk, 5)
+    desk.store.client.hset(desk.bucket.orders_key, "hold_until", "resumed")
+    assert desk.bucket.peek().lines.held, "at once for who looks"
+    desk.now_us += 10 * SECOND_US
+    assert isinstance(desk.bucket.acquire(Lane.BULK), NotYet)
+    assert desk.bucket.resume().held
