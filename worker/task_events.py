@@ -1,4 +1,4 @@
-"""Events of tasks, for Flower: handed on four times a second, not one by one, which would cost a tenth of a job's CPU.
+"""Events of tasks, for Flower: handed on twice a second, not one by one, which would cost a tenth of a job's CPU.
 
 Celery keeps them in a buffer and flushes it whenever its loop comes round, which is often. tests/contracts watches
 that its dispatcher has what is used here.
@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from celery import bootsteps
 
-EVERY_S: Final = 0.25
+EVERY_S: Final = 0.5
 """How old an event may get."""
 
 MOST: Final = 400
