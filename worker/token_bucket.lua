@@ -61,7 +61,7 @@
 --   o     when it went down or was suspended     y  probes that failed since then     q  no probe before this time
 --   r     end of the ramp on which traffic comes back
 --   i     the server's run id: another one means a restart or failover, and what the bucket says may be too old
---   e     '0' if KEYS[3] is known to be empty: then it is not read           x  until when the key is kept
+--   e     '0' if KEYS[3] is known to be empty: then it is not read     x  until when the key is kept, in ten minutes
 --   w     the current hour of KEYS[5], with its number in front      v     and the current ten seconds
 --   z     the last slot up to which the most within a second and a minute is known
 --
@@ -255,9 +255,10 @@ local function save()
     put('e', may_be_ordered)
   end
   local kept_until = last + KEEP_US
-  local is_kept = stored[18] and math.abs(kept_until - tonumber(stored[18])) < EXPIRY_STEP_US
+  local step = math.floor(kept_until / EXPIRY_STEP_US)
+  local is_kept = tonumber(stored[18] or nil) == step
   if not is_kept then
-    put('x', whole(kept_until))
+    put('x', whole(step))
   end
   local was_well = not (stored[7] or stored[8] or stored[9] or stored[12])
   local is_well = level == 0 and failures == 0 and denials == 0 and ramp_end <= now
@@ -273,7 +274,7 @@ local function save()
     redis.call('HDEL', key, 'l', 'f', 'd', 'o', 'y', 'r', 'q')
   end
   redis.call('HSET', key, unpack(fields))
-  local keep = whole(math.ceil((kept_until - now + EXPIRY_STEP_US) / 1000))
+  local keep = whole(math.ceil(((step + 1) * EXPIRY_STEP_US - now) / 1000))
   if not is_kept then
     redis.call('PEXPIRE', key, keep)
   end
