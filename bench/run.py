@@ -79,7 +79,10 @@ PROMISES = (
         "the bucket's state per account; its scripts per job when saturated",
         "<= 300 B; <= 2.2",
         "drain",
-        lambda r: f"{highest(r, 'bucket_bytes'):.0f} B; {highest(r, 'bucket_scripts_per_job'):.2f}",
+        lambda r: (
+            f"{highest(r, 'bucket_bytes'):.0f} B; {highest(r, 'bucket_scripts_per_job'):.2f} of its own, "
+            f"{highest(r, 'all_scripts_per_job'):.2f} in all: slots are asked for in the ledger's scripts"
+        ),
         lambda r: highest(r, "bucket_bytes") <= 300 and highest(r, "bucket_scripts_per_job") <= 2.2,
     ),
     Promise(
