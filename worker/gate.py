@@ -195,8 +195,8 @@ class GatedCycle:
     Urgent lines first, then what was in line before, then bulk, each in turn; hidden ones not at all.
 
     With many accounts a BRPOP of all their queues would be most of a job's cost. So it names those that are not known
-    to be empty, and all of them when these are, and ten times a second: a BRPOP says of each queue in front of the one
-    that it popped that it was empty.
+    to be empty. It names all of them when these are, as long as that brings up new ones, and ten times a second. A
+    BRPOP says of each queue in front of the one that it popped that it was empty.
     """
 
     def __init__(self, it: Iterable[str] | None = None, gate: Gate = GATE) -> None:
@@ -244,6 +244,8 @@ class GatedCycle:
         self._gate.fetched(last_used)
         if last_used in self._asked:
             self._busy.difference_update(self._asked[: self._asked.index(last_used)])
+            if last_used not in self._busy:
+                self._all_at = -math.inf  # there may be more that nobody knows of: each gets its turn
             self._busy.add(last_used)
         self._asked = []
         if last_used in self.items:
