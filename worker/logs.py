@@ -64,7 +64,7 @@ class Seldom(logging.Filter):
 
 def _whole(line: str) -> str:
     """The line with broken characters (half a surrogate pair, from a message's JSON) escaped."""
-    return line.encode("utf-8", "backslashreplace").decode("utf-8")
+    return line if line.isascii() else line.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class _Whole(logging.StreamHandler[TextIO]):
@@ -86,7 +86,7 @@ class _Lines:
         handler.acquire()
         try:
             handler.stream.write(_whole(line) + handler.terminator)
-            handler.flush()
+            handler.stream.flush()
         except (OSError, ValueError):
             pass  # nobody reads us, or it is closed: no reason to stop, as the standard library's handlers see it
         finally:

@@ -16,7 +16,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.context import Context
-from opentelemetry.trace import INVALID_SPAN, SpanKind, Status, StatusCode, set_span_in_context
+from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from worker.sampling import LANE
@@ -53,17 +53,28 @@ class Spans(Telemetry):
         return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
 
     def claimed(self, claim: Claim) -> None:  # noqa: D102 - Telemetry
+        # As the first span said; to ask the SDK again costs as much as a span.
         self._here.skipped = claim.trace.endswith(_NOT_SAMPLED)
+        if self._here.skipped:
+            return
         self._here.waits = claim
         self._here.context = _W3C.extract({"traceparent": claim.trace}, Context())
 
     def slot_came(self, account: str, lane: Lane, waited_s: float, late_s: float) -> None:  # noqa: ARG002, D102
+        if self._is_skipped:
+            return
         facts = {"warrooms.slot_wait_s": round(waited_s, 4), "warrooms.late_s": round(max(0.0, late_s), 4)}
         if not self._waited(facts):
             self._span("wait", waited_s, facts)  # a further call of the same attempt
 
     def ended(self, job: WarRoomJob, outcome: str, code: str, attempt: int) -> None:  # noqa: ARG002, D102
+        if self._is_skipped:
+            return
         self._waited({"warrooms.outcome": outcome})  # no slot came
+
+    @property
+    def _is_skipped(self) -> bool:
+        return bool(getattr(self._here, "skipped", False))
 
     def _waited(self, facts: dict[str, Any]) -> bool:
         """Makes the span of the wait, once a claim; whether there was one to be made."""
@@ -78,6 +89,8 @@ class Spans(Telemetry):
         return True
 
     def called(self, account: str, call: str, code: str, latency_s: float | None, request_id: str) -> None:  # noqa: ARG002, D102
+        if self._is_skipped:
+            return
         path = f"/incident/war-room/{call}"
         facts = {
             "url.full": f"{self._base_url}{path}",
@@ -95,10 +108,6 @@ class Spans(Telemetry):
         kind: SpanKind = SpanKind.INTERNAL,
         failed: str = "",
     ) -> Span:
-        if getattr(
-            self._here, "skipped", False
-        ):  # as the first span said; to ask the SDK again costs as much as a span
-            return INVALID_SPAN
         now_ns = time.time_ns()
         span = self._tracer.start_span(
             name,
