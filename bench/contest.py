@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import functools
 import json
-import statistics
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -29,6 +28,7 @@ from bench.contest_cost import GENEROUS, cost
 from bench.contest_drain import drain
 from bench.contest_kill import kill
 from bench.machine import about
+from bench.median import medians_of
 from sandbox.models import MODELS
 from sandbox.stack import StackError
 
@@ -74,7 +74,8 @@ def medians(lines: list[Line]) -> list[Line]:
     groups: dict[tuple[Any, ...], list[Line]] = {}
     for line in lines:
         if line["kind"] in MEDIANS:
-            groups.setdefault((line["kind"], *(line[name] for name in SAME)), []).append(line)
+            rest = {name: value for name, value in line.items() if name not in (*SAME, "round")}
+            groups.setdefault((line["kind"], *(line[name] for name in SAME)), []).append(rest)
     return [
         {"kind": MEDIANS[kind], **dict(zip(SAME, same, strict=True)), "rounds": len(group), **_median(group)}
         for (kind, *same), group in groups.items()
@@ -82,15 +83,7 @@ def medians(lines: list[Line]) -> list[Line]:
 
 
 def _median(group: list[Line]) -> Line:
-    """Of each number, and of the numbers within a dictionary; what some run does not have is left out."""
-    found: Line = {}
-    for name, value in group[0].items():
-        values: list[Any] = [line.get(name) for line in group]
-        if isinstance(value, dict):
-            found[name] = _median([line[name] for line in group])
-        elif name not in (*SAME, "round") and all(isinstance(one, int | float) for one in values):
-            found[name] = sum(values) if name in SUMS else round(statistics.median(values), 4)
-    return found
+    return medians_of(group) | {name: sum(line[name] for line in group) for name in SUMS if name in group[0]}
 
 
 def _drain(contender: Contender, model: str, number: int, options: argparse.Namespace) -> Line:

@@ -13,6 +13,8 @@ from bench.meter import Meter, per_job
 from sandbox.stack import until
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bench.arena import Arena
 
 GENEROUS: Final = (10_000, 600_000)
@@ -38,12 +40,18 @@ def cost(arena: Arena, workers: int) -> dict[str, Any]:
     }
 
 
-def _paced(arena: Arena, meter: Meter, workers: int) -> dict[str, Any]:
-    before, next_at = meter.read(), time.monotonic()
-    for first in range(0, PACED, PACED_AT_ONCE):
-        arena.enqueue([f"{number:024x}" for number in range(first, first + PACED_AT_ONCE)])
+def feed(arena: Arena, incident_ids: Sequence[str]) -> None:
+    """Queues them at the account's pace."""
+    next_at = time.monotonic()
+    for first in range(0, len(incident_ids), PACED_AT_ONCE):
+        arena.enqueue(incident_ids[first : first + PACED_AT_ONCE])
         next_at += PACED_EVERY_S
         time.sleep(max(0.0, next_at - time.monotonic()))
+
+
+def _paced(arena: Arena, meter: Meter, workers: int) -> dict[str, Any]:
+    before = meter.read()
+    feed(arena, [f"{number:024x}" for number in range(PACED)])
     until(lambda: arena.rooms() >= PACED, "all rooms", within_s=SLOWEST_S)
     return per_job(before, meter.read(), PACED, workers, meter.peak_bytes)
 

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any, Final
 from bench.arena import Arena
 from bench.common import BATCH, REAL_RATES, jobs, queue_of, report
 from bench.contenders import load
-from bench.contest_cost import GENEROUS, PACED, PACED_AT_ONCE, PACED_EVERY_S, SLOWEST_S
-from bench.meter import OURS, Meter, per_job
+from bench.contest_cost import GENEROUS, PACED, SLOWEST_S, feed
+from bench.meter import Meter, commands_of, per_job
 from sandbox.stack import Stack, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
 API: Final = ("--latency", "uniform:0:1", "--seed", "1")
 MODEL: Final = "sliding-log"
@@ -47,7 +47,7 @@ def at_the_limit(name: str, count: int) -> float:
         before, rooms = meter.read(), arena.rooms()
         ids = [f"{number:024x}" for number in range(1, count + 1)]
         if bare:
-            _feed(arena, ids)
+            feed(arena, ids)
         else:
             arena.enqueue(ids)
         until(lambda: arena.rooms() >= rooms + count, "all rooms", within_s=SLOWEST_S + 60 * count / PACED)
@@ -59,14 +59,6 @@ def _warm_up(arena: Arena, *, bare: bool) -> Iterator[str]:
     yield f"{0:024x}"
     until(lambda: arena.rooms() >= 1, "the first room", within_s=60)
     assert bare or arena.stats()["refusals"] == 0
-
-
-def _feed(arena: Arena, ids: list[str]) -> None:
-    next_at = time.monotonic()
-    for first in range(0, len(ids), PACED_AT_ONCE):
-        arena.enqueue(ids[first : first + PACED_AT_ONCE])
-        next_at += PACED_EVERY_S
-        time.sleep(max(0.0, next_at - time.monotonic()))
 
 
 def at_speed(name: str, backlog: int) -> tuple[float, float]:
@@ -103,9 +95,9 @@ def commands(workers: int, count: int) -> dict[str, Any]:
                 time.sleep(LOOK_S)
 
         first = rooms_at_least(SHARE[0])
-        before, reads, looks, began = _sent(stack), _reads(stack), 0, time.monotonic()
+        before, reads, looks, began = commands_of(stack.redis), _reads(stack), 0, time.monotonic()
         last = rooms_at_least(SHARE[1])
-        after, seconds, done = _sent(stack), time.monotonic() - began, last - first
+        after, seconds, done = commands_of(stack.redis), time.monotonic() - began, last - first
         spent = {kind: calls - before.get(kind, 0) for kind, calls in after.items()}
         spent["hget"] -= looks
         kinds = sorted(spent.items(), key=lambda item: -item[1])
@@ -118,12 +110,6 @@ def commands(workers: int, count: int) -> dict[str, Any]:
             "kinds": {kind: round(calls / done, 2) for kind, calls in kinds if calls / done >= 0.01},
             "refusals": stack.stats()["refusals"],
         }
-
-
-def _sent(stack: Stack) -> Mapping[str, int]:
-    stats: Any = stack.redis.info("commandstats")
-    calls = {kind.removeprefix("cmdstat_"): int(stat["calls"]) for kind, stat in stats.items()}
-    return {kind: count for kind, count in calls.items() if not kind.startswith(OURS)}
 
 
 def _reads(stack: Stack) -> int:

@@ -16,15 +16,13 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
+from bench.accounts_stack import installation, job, names
 from bench.arena import Arena
-from bench.common import report
+from bench.common import REAL_RATES, report
 from bench.contenders import load
 from bench.contest_cost import GENEROUS
 from bench.meter import cpu_s, family
-from producers.queue import JobQueue
-from sandbox.stack import INTEGRATION_ID, Stack, until
-from worker.jobs import WarRoomJob
-from worker.settings import Settings
+from sandbox.stack import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,28 +35,16 @@ PER_S: Final = 600
 
 
 def ours(accounts: int, seconds: float, concurrency: int) -> dict[str, float]:
-    names = [f"account-{number}" for number in range(accounts)]
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "accounts.toml"
-        file.write_text(
-            "".join(
-                f'[accounts.{name}]\napp_key_env = "KEY_{number}"\nintegration_id = {INTEGRATION_ID}\n'
-                for number, name in enumerate(names)
-            )
-        )
-        keys = {f"KEY_{number}": f"key-{name}" for number, name in enumerate(names)}
-        api = [part for name in names for part in ("--app-key", f"key-{name}={name}")]
-        env = {"WARROOMS_ACCOUNTS_FILE": str(file), "WARROOMS_CONCURRENCY": str(concurrency), **keys}
-        with Stack(("--model", MODEL, *LATENCY, *api), env) as stack:
-            queue = JobQueue(Settings(redis_url=stack.redis_url, accounts_file=file))
-            queue.enqueue_many(
-                WarRoomJob(account=name, incident_id=f"{number:024x}", integration_id=INTEGRATION_ID)
-                for number in range(round((WARM_UP_S + seconds) * PER_S / accounts))
-                for name in names
-            )
-            queue.close()
-            worker = stack.start_worker("--loglevel", "INFO")
-            return _speed(stack.stats, lambda: cpu_s(family(worker.popen.pid)), seconds)
+    env = {"WARROOMS_CONCURRENCY": str(concurrency)}
+    api = ("--model", MODEL, *LATENCY)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        installation(Path(folder), names(accounts), REAL_RATES, api, env) as here,
+    ):
+        each = round((WARM_UP_S + seconds) * PER_S / accounts)
+        here.queue.enqueue_many(job(name, number) for number in range(each) for name in here.accounts)
+        worker = here.stack.start_worker()
+        return _speed(here.stack.stats, lambda: cpu_s(family(worker.popen.pid)), seconds)
 
 
 def bare(seconds: float, concurrency: int) -> dict[str, float]:

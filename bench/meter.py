@@ -46,21 +46,28 @@ class Meter:
         """Reads everything once, and looks whether the workers have grown."""
         processes = [process for worker in self._workers for process in family(worker.popen.pid)]
         self.peak_bytes = max(self.peak_bytes, sum(_memory(process) for process in processes))
-        cpu: Any = self._store.info("cpu")
         times = psutil.cpu_times()
         whole = sum(times[:8])  # guest times are counted in user's already
         return Reading(
             worker_cpu_s=cpu_s(processes),
-            redis_cpu_s=cpu["used_cpu_user"] + cpu["used_cpu_sys"],
+            redis_cpu_s=redis_cpu_s(self._store),
             machine_busy_s=whole - times.idle - times.iowait,
             machine_s=whole,
-            commands=self._commands(),
+            commands=commands_of(self._store),
         )
 
-    def _commands(self) -> dict[str, int]:
-        stats: Any = self._store.info("commandstats")
-        calls = {kind.removeprefix("cmdstat_"): int(stat["calls"]) for kind, stat in stats.items()}
-        return {kind: count for kind, count in calls.items() if not kind.startswith(OURS)}
+
+def commands_of(store: redis.Redis) -> dict[str, int]:
+    """How often each kind of command was called, those inside scripts counted."""
+    stats: Any = store.info("commandstats")
+    calls = {kind.removeprefix("cmdstat_"): int(stat["calls"]) for kind, stat in stats.items()}
+    return {kind: count for kind, count in calls.items() if not kind.startswith(OURS)}
+
+
+def redis_cpu_s(store: redis.Redis) -> float:
+    """The CPU that the server has used."""
+    cpu: Any = store.info("cpu")
+    return float(cpu["used_cpu_user"] + cpu["used_cpu_sys"])
 
 
 def cpu_s(processes: Iterable[psutil.Process]) -> float:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.common import BATCH, drain, jobs, queue_of, report
-from bench.machine import about
+from bench.machine import about_us
 from sandbox.stack import Stack, until
 
 RATES: Final = "12000/minute"
@@ -86,7 +86,7 @@ def main() -> None:
     found = shares(profile(options.jobs))
     report(what="profile", jobs=options.jobs, shares=found)
     if options.out:
-        options.out.write_text(json.dumps({**about(()), "jobs": options.jobs, "shares": found}, indent=1) + "\n")
+        options.out.write_text(json.dumps({**about_us(), "jobs": options.jobs, "shares": found}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

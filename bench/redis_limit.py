@@ -25,8 +25,9 @@ import redis
 from bench.accounts_stack import accounts_file, job, names
 from bench.common import REAL_RATES, report
 from bench.machine import about_us
+from bench.meter import commands_of, redis_cpu_s
 from bench.server import about, server
-from producers.queue import JobQueue
+from producers.queue import CHUNK, JobQueue
 from worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -57,9 +58,9 @@ def _run(connections: int, options: argparse.Namespace) -> dict[str, Any]:
         file.write_text(accounts_file(accounts, REAL_RATES))
         _enqueue(url, file, accounts, int(MOST_PER_S * options.seconds / len(accounts)) + 2)
         client: redis.Redis = redis.Redis.from_url(url, decode_responses=True)
-        before, busy = _commands(client), _cpu_s(client)
+        before, busy = commands_of(client), redis_cpu_s(client)
         loads = _load(url, connections, options)
-        after, used_s = _commands(client), _cpu_s(client) - busy
+        after, used_s = commands_of(client), redis_cpu_s(client) - busy
         jobs = sum(load["jobs"] for load in loads)
         spent = {kind: count - before.get(kind, 0) for kind, count in after.items()}
         line = {
@@ -85,7 +86,7 @@ def _enqueue(url: str, file: Path, accounts: Sequence[str], each: int) -> None:
     queue = JobQueue(Settings(redis_url=url, accounts_file=file))
     for account in accounts:
         numbers = iter(range(each))
-        while chunk := [job(account, number) for number in islice(numbers, 500)]:
+        while chunk := [job(account, number) for number in islice(numbers, CHUNK)]:
             queue.enqueue_chunk(chunk)
     queue.close()
 
@@ -105,16 +106,6 @@ def _load(url: str, connections: int, options: argparse.Namespace) -> list[dict[
         for at in range(processes)
     ]
     return [json.loads(one.communicate()[0]) for one in running]
-
-
-def _commands(client: redis.Redis) -> dict[str, int]:
-    stats: Any = client.info("commandstats")
-    return {kind.removeprefix("cmdstat_"): int(stat["calls"]) for kind, stat in stats.items() if "info" not in kind}
-
-
-def _cpu_s(client: redis.Redis) -> float:
-    cpu: Any = client.info("cpu")
-    return float(cpu["used_cpu_user"] + cpu["used_cpu_sys"])
 
 
 def _options() -> argparse.Namespace:

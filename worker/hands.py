@@ -70,9 +70,7 @@ class Hands:
 
     def sent(self, claim: Claim, *, sent: bool) -> Held | None:
         """Its attempt begins; how it was held before."""
-        before = self._held.get(claim.token)
-        self._change(claim, lambda held: replace(held, began=True, sent=sent))
-        return before
+        return self._change(claim, lambda held: replace(held, began=True, sent=sent))
 
     def back(self, before: Held | None) -> None:
         """There was no slot: it is held as before."""
@@ -100,11 +98,13 @@ class Hands:
             self._forget()
             return list(self._held.values()), list(self._ended)
 
-    def _change(self, claim: Claim, change: Callable[[Held], Held]) -> None:
+    def _change(self, claim: Claim, change: Callable[[Held], Held]) -> Held | None:
+        """How it was held before."""
         with self._lock:
             held = self._held.get(claim.token)
             if held is not None:
                 self._held[claim.token] = change(held)
+            return held
 
     def _forget(self) -> None:
         while self._ended and self._is_old(self._ended[0]):

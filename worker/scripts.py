@@ -26,8 +26,6 @@ T = TypeVar("T")
 MOST_SERVERS: Final = 2
 """So often in a row it may be another server, or one that was told to forget its scripts, before that is an error."""
 
-MOST_DEAD_CONNECTIONS: Final = 1
-
 _RUN_ID: Final = re.compile(r"run_id:(\w+)")
 _VERSION: Final = re.compile(r"redis_version:(\d+)")
 OLDEST: Final = 7
@@ -80,12 +78,11 @@ class Scripts:
         return call()
 
     def _send(self, text: str) -> str:
-        for _ in range(MOST_DEAD_CONNECTIONS):  # a pooled one may have died with the last server
-            try:
-                return self._send_over(self.client().connection_pool.get_connection(), text)
-            except Disconnected:
-                continue
-        return self._send_over(self.client().connection_pool.get_connection(), text)
+        connect = self.client().connection_pool.get_connection
+        try:
+            return self._send_over(connect(), text)
+        except Disconnected:  # a pooled one may have died with the last server
+            return self._send_over(connect(), text)
 
     def _send_over(self, connection: Any, text: str) -> str:  # noqa: ANN401
         try:

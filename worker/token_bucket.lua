@@ -65,7 +65,7 @@
 --   w     the current hour of KEYS[5], with its number in front      v     and the current ten seconds
 --   z     the last slot up to which the most within a second and a minute is known
 --
--- RUN is the server's run id, see redis_store.py. Each command costs time, so what seldom changes is seldom read or written:
+-- RUN is the server's run id, see scripts.py. Each command costs time, so what seldom changes is seldom read or written:
 -- a slot costs four of them, `HMGET HSET RPUSH` and TIME.
 
 local KEEP_US = 26 * 3600 * 1000000 -- an idle bucket is kept for as long as what it counted is asked for, then it starts empty

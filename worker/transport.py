@@ -93,7 +93,8 @@ def _is_recorded(message: Any) -> bool:  # noqa: ANN401
 class _Mended:
     """A channel that says so when its connection was taken apart, instead of stumbling over what is missing.
 
-    Messages that it cannot acknowledge or return any more come back by the visibility timeout; claims are fenced.
+    Messages that it cannot acknowledge or return any more come back by the visibility timeout, or are missed by the
+    ledger; claims are fenced.
     """
 
     QoS = Books

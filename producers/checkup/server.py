@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from producers.checkup.facts import Server
 
-OLDEST: Final = (7, 0)  # the ones before took scripts along to replicas (worker/scripts.py)
-"""ZADD GT and ZRANGE BYSCORE REV, which Celery's transport sends."""
+OLDEST: Final = (7, 0)
+"""The ones before took scripts along to replicas, so that a failover would not be noticed (worker/scripts.py)."""
 
 SLOW_S: Final = 0.05
 LARGEST_SKEW_S: Final = 2.0

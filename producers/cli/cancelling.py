@@ -13,6 +13,7 @@ from producers.cli.desks import known_batch, open_desks
 from producers.cli.exits import Exit
 from producers.cli.lookup import find
 from producers.cli.ticker import Ticker
+from producers.queue import CHUNK
 from worker.errors import InvalidJob, QueueUnavailable
 from worker.jobs import JobState
 
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 
     from producers.desk import Desk
     from worker.records import Record
-
-CHUNK: Final = 100
-"""Jobs per ledger script: some milliseconds of Redis' time, so no worker waits for it; more are not faster."""
 
 PASSES: Final = 5
 """Workers go on meanwhile: a job that changed its place in the middle of a pass is met in the next one."""

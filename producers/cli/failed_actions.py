@@ -17,6 +17,7 @@ from producers.cli.selecting import select
 from producers.cli.views import account_option
 from producers.console import about, many, number
 from producers.look import look
+from producers.queue import CHUNK
 from worker.errors import QueueUnavailable
 
 if TYPE_CHECKING:
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from producers.cli.selecting import Selection
     from producers.desk import Desk
     from worker.records import Record
-
-CHUNK: Final = 100
-"""Jobs per ledger script: some milliseconds of Redis' time, so no worker waits for it; more are not faster."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,7 +138,7 @@ end
 -- any other. Claimed is the job whose turn it is: the named one, as a rule. `begins` is asked whether its attempt begins
 -- at once, too: it is told the job and returns what of the reply it makes of it.
 local function claim(id, token, worker, batch, lane, members, observers, begins)
-  local queue, job, turn = lane, nil, nil -- the queue that the message came from
+  local queue = lane -- the one that the message came from
   local named, named_id = load(id), id
   if not named then
     named = create(id, lane, members, observers, batch)
@@ -149,6 +149,7 @@ local function claim(id, token, worker, batch, lane, members, observers, begins)
   if named.state == 'queued' then
     lane = named.lane
   end
+  local job, turn
   job, id, turn = next_of(lane, named, named_id)
   if job and redis.call('HSETNX', CLAIMS, token, id) == 0 then -- our own reply was lost
     redis.call('ZADD', LINE[job.lane], turn, id)

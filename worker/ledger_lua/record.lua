@@ -21,7 +21,7 @@
 -- ARGV[3]  how many calls may have gone out in the moments that a crash of Redis can lose
 -- ARGV[4]  ms of silence after which a worker is dead      ARGV[5]  ms after which a missing message is lost
 -- ARGV[6]  ms for which finished jobs are remembered       ARGV[7 ...]  the command's own, see dispatch
--- RUN      the server's run id, see redis_store.py
+-- RUN      the server's run id, see scripts.py
 --
 -- A message says that there is work, not which: whoever reads one gets the job whose turn it is. So there must be as many
 -- messages as queued jobs; more do no harm.
@@ -189,8 +189,8 @@ end
 
 -- Changes of a record are collected, too, and written when it is read again or the script ends.
 local FIELDS = { 'state', 'lane', 'batches', 'attempts', 'began', 'look', 'token', 'members', 'observers', 'chat_id',
-   'share_link', 'turn', 'updated', 'due', 'first', 'finished', 'denials', 'code', 'message', 'hint', 'status',
-  'trace', 'queued' }
+  'share_link', 'turn', 'updated', 'due', 'first', 'finished', 'denials', 'code', 'message', 'hint', 'status', 'trace',
+  'queued' }
 local stored, put, dropped = {}, {}, {}
 
 local function set(id, ...)
@@ -257,9 +257,8 @@ local function load(id)
   stored[id] = f
   return { state = f.state, lane = f.lane or 'bulk', batches = f.batches or '', attempts = tonumber(f.attempts) or 0,
     began = tonumber(string.match(f.began or '', '^%d+') or nil), sent = string.sub(f.began or '', -1) == 's',
-    look = f.look == '1', token = f.token or '',
-    members = f.members or '', observers = f.observers or '', chat_id = f.chat_id or '', share_link = f.share_link or '',
-    turn = tonumber(f.turn) or 0, first = tonumber(f.first), denials = tonumber(f.denials) or 0, updated = f.updated,
+    look = f.look == '1', token = f.token or '', members = f.members or '', observers = f.observers or '',
+    chat_id = f.chat_id or '', share_link = f.share_link or '', turn = tonumber(f.turn) or 0, first = tonumber(f.first), denials = tonumber(f.denials) or 0, updated = f.updated,
     trace = f.trace, queued = f.queued }
 end
 
