@@ -14,7 +14,12 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import matplotlib as mpl
+try:
+    import matplotlib as mpl
+except ImportError:
+    raise SystemExit(
+        "the plots need the extra bench: pip install --constraint constraints.txt --editable '.[dev,bench]'"
+    ) from None
 
 from bench.bound import earliest_s
 from bench.contest_drain import CURVE_STEP_S, RATES

@@ -59,6 +59,11 @@ def shares(folded: str) -> dict[str, float]:
 
 def profile(count: int) -> str:
     """Drains so many jobs under py-spy's eyes; its raw format."""
+    py_spy = Path(sys.executable).with_name("py-spy")
+    if not py_spy.exists():
+        raise SystemExit(
+            "py-spy is in the extra bench: pip install --constraint constraints.txt --editable '.[dev,bench]'"
+        )
     api = ("--rates", RATES, "--latency", "constant:0.05")
     with Stack(api, {"WARROOMS_RATES": RATES, "WARROOMS_METRICS_ADDRESS": "127.0.0.1:0"}) as stack:
         with queue_of(stack, RATES) as queue:
@@ -68,7 +73,7 @@ def profile(count: int) -> str:
             until(lambda: ledger.progress().with_room >= 100, "the first jobs", within_s=60)
             raw = stack.folder / "profile.raw"
             options = ["--gil", "--nonblocking", "--format", "raw", "--rate", str(SAMPLES_PER_S)]
-            command = [str(Path(sys.executable).with_name("py-spy")), "record", "--pid", str(worker.popen.pid)]
+            command = [str(py_spy), "record", "--pid", str(worker.popen.pid)]
             watcher = subprocess.Popen(
                 [*command, *options, "--output", str(raw)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
             )
