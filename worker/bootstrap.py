@@ -60,11 +60,15 @@ class Runtime:
     telemetry: Telemetry = SILENT
 
     def stop(self) -> None:
-        """Tells every thread to stop. For signal handlers, also a second one in the middle of the first.
+        """Tells every thread to stop, and wakes the consumer's loop. For signal handlers, also a second in a first.
 
         Both run in the main thread, and an event's lock is taken once: the second would wait for ever for the first.
         """
-        _thread.start_new_thread(self.stopping.set, ())
+        _thread.start_new_thread(self._stop, ())
+
+    def _stop(self) -> None:
+        self.stopping.set()
+        self.gate.wake()
 
     def close(self) -> None:
         """Closes every connection, but those on which an answer is still awaited (a second signal ends us sooner)."""

@@ -8,6 +8,7 @@ limit is the bucket's; a gate that knew nothing would be slow, never wrong.
 
 from __future__ import annotations
 
+import _thread
 import math
 import threading
 import time
@@ -18,17 +19,24 @@ from typing import TYPE_CHECKING, Final
 from worker.jobs import Lane
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from worker.slots import Lines
 
 EARLY_S: Final = 0.13
-"""A queue shows when its next slot is this near, if a late slot is a lost one: two ticks of the consumer's loop."""
+"""A queue shows when its next slot is this near, if a late slot is a lost one: as far ahead as the bucket reserves."""
 
 LATE_S: Final = 0.01
 """And this near if slots may come late, which costs the account nothing: as a rule. Whoever asks at the last moment is
 told its slot at once (the bucket reserves 0.125 s ahead), also if several workers do; who asks before is sent away, and
 asks again."""
+
+TURN_GAIN: Final = 0.25
+MOST_TURN_S: Final = 0.5
+"""Several workers know of the same next slot, and would all fetch for it: all but one are told another, or sent away.
+So who was told a slot further ahead than it asked for comes later the next time, by a quarter of it, at most so much:
+after some jobs each comes in its turn. Who finds a slot that was free already halves it, for somebody else has gone.
+Only where slots may come late. tests/unit/test_gate_turns.py has the model."""
 
 ASKING_S: Final = 0.05
 """Messages under way to the bucket: as many as there are slots in this time, or in the window, and at least one."""
@@ -41,6 +49,12 @@ BELIEVE_S: Final = 5.0
 """A long pause is believed so long, then one message may ask again: the pause may have been lifted."""
 
 SAME_S: Final = 1e-5
+
+GRAIN_S: Final = 0.001
+"""The loop looks again so much after a queue began to show: it wakes on whole milliseconds."""
+
+NEAR_S: Final = 0.01
+"""To wake the loop for less is not worth what it costs: a fetch is still before the slot."""
 
 FORGET_S: Final = 0.5
 """A fetched message that has not asked by then counts no longer: it never will, or it is slow; others are not."""
@@ -57,9 +71,25 @@ BULK_FIRST_EVERY: Final = 10
 class _Account:
     interval_s: float
     window_s: float
+    turn_s: float = 0.0  # this worker comes so much later, since others come, too
     urgent_at: float = 0.0
     bulk_at: float = 0.0
     fetched_at: deque[float] = field(default_factory=deque)  # of messages that have not asked for a slot yet
+
+    def slot_at(self, lane: Lane) -> float:
+        """When the next slot of the lane is free."""
+        return self.urgent_at if lane is Lane.URGENT else self.bulk_at
+
+    def takes_turns(self, lines: Lines) -> None:
+        """Whoever asked was told these lines, and a slot in front of them."""
+        slot_s = min(lines.urgent_s, lines.bulk_s) - self.interval_s
+        too_early_s = slot_s - LATE_S - self.interval_s / 2
+        if lines.pause_s > 0 or self.window_s > LATE_S or too_early_s > MOST_TURN_S:
+            self.turn_s = 0.0  # that is not what workers do to each other
+        elif slot_s <= 0:
+            self.turn_s /= 2  # nobody else came
+        else:
+            self.turn_s = min(max(0.0, self.turn_s + TURN_GAIN * too_early_s), MOST_TURN_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +110,12 @@ class Gate:
         self._clock = clock
         self._lock = threading.Lock()
         self._asking = 0
+        self._hidden: Sequence[str] = ()  # all that the loop waits for; nothing while it waits for Redis
+        self._wakes_at = -math.inf  # then it wakes by itself
         self.wake: Callable[[], object] = lambda: None
-        """Called by any thread when what was hidden may show again: so many messages are under way no longer."""
+        """Wakes the consumer's loop; for any thread."""
+        self.wake_in: Callable[[float], object] = lambda _seconds: None
+        """Has the loop wake up by itself in so many seconds; for the loop's own thread."""
         self._accounts: dict[str, _Account] = {}
         self._queues: dict[str, _Queue] = {}
         self._last = ""
@@ -114,8 +148,12 @@ class Gate:
             now = self._clock()
             if lines.interval_s is not None and abs(lines.interval_s - known.interval_s) > SAME_S:
                 known.interval_s, known.window_s = lines.interval_s, EARLY_S  # a person's rates: with what slack?
-            known.urgent_at = now + min(lines.urgent_s, longest_s)
-            known.bulk_at = now + min(lines.bulk_s, longest_s)
+            known.takes_turns(lines)
+            known.urgent_at = now + min(lines.urgent_s, longest_s) + known.turn_s
+            known.bulk_at = now + min(lines.bulk_s, longest_s) + known.turn_s
+            sooner = self._shows_sooner(known, now)
+        if sooner:
+            self.wake()
 
     def fetched(self, queue: str) -> None:
         """A message left `queue`; it will ask for a slot in a moment."""
@@ -141,11 +179,11 @@ class Gate:
         known = self._account_of(queue)
         if known is not None:
             with self._lock:
-                freed = known.fetched_at and self._asking == MOST_ASKING
                 if known.fetched_at:
                     known.fetched_at.popleft()
                     self._asking -= 1
-            if freed:
+                sooner = self._shows_sooner(known, self._clock())
+            if sooner:
                 self.wake()
 
     def shows(self, queue: str) -> bool:
@@ -162,11 +200,73 @@ class Gate:
                     self._forget(each, now)
                 if self._asking >= MOST_ASKING:
                     return False
-            slot_at = known.urgent_at if lane is Lane.URGENT else known.bulk_at
+            slot_at = known.slot_at(lane)
             # A slot that is long free is one slot, not all those that went by while nobody asked.
             ahead_s = max(slot_at - now, 0.0)
             asking_s = len(known.fetched_at) * known.interval_s
             return ahead_s < known.window_s and ahead_s + asking_s < max(known.window_s, ASKING_S)
+
+    def fetches(self) -> None:
+        """Something shows: the consumer asks Redis, and has its answer soon."""
+        self._hidden = ()
+
+    def rests(self, queues: Sequence[str]) -> None:
+        """None of these shows, so nothing but the gate wakes the consumer's loop, which knows how long it sleeps."""
+        self._hidden = queues
+        if self._plan():
+            _thread.start_new_thread(self.wake, ())  # it wakes itself for others only
+
+    def look(self, queues: Sequence[str] = ()) -> None:
+        """Sees to it that the loop wakes when the first queue shows; for its own thread, before it knows how long.
+
+        Args:
+            queues: what it fetches from; none are those that it rested for, if it rests.
+        """
+        queues = queues or self._hidden
+        if queues and not any(map(self.shows, queues)):
+            self._hidden = queues
+            self._plan()
+
+    def forgets_to_wake(self) -> None:
+        """Whatever was said to `wake_in` will not happen."""
+        self._wakes_at = -math.inf
+
+    def _plan(self) -> bool:
+        """Whether the loop had to be told when to wake."""
+        now = self._clock()
+        with self._lock:
+            known = [entry for queue in self._hidden if (entry := self._queues.get(queue)) is not None]
+            at = min((self._shows_at(entry.account, entry.lane, now) for entry in known), default=now + FORGET_S)
+            if now < self._wakes_at <= at + NEAR_S:
+                return False
+            self._wakes_at = at
+        self.wake_in(max(0.0, at - now) + GRAIN_S)
+        return True
+
+    def _shows_sooner(self, known: _Account, now: float) -> bool:
+        """Whether the loop sleeps longer than it should, after what became known of an account; true only once."""
+        if not self._hidden:
+            return False
+        at = max(now, min(self._shows_at(known, lane, now) for lane in Lane))
+        sooner = at + NEAR_S < self._wakes_at
+        if sooner:
+            self._wakes_at = now
+        return sooner
+
+    def _shows_at(self, known: _Account, lane: Lane, now: float) -> float:
+        """When a queue will show, if nothing more becomes known."""
+        if self._asking >= MOST_ASKING:
+            return min(each.fetched_at[0] for each in self._accounts.values() if each.fetched_at) + FORGET_S
+        at = known.slot_at(lane) - known.window_s
+        if not known.fetched_at:
+            return at
+        spare_s = max(known.window_s, ASKING_S) - len(known.fetched_at) * known.interval_s
+        if spare_s > 0:
+            return max(at, known.slot_at(lane) - spare_s)
+        # A fetched message asks before long, and then the next slot is an interval further; else it is forgotten.
+        asks = known.fetched_at[0] + max(known.interval_s + known.turn_s, ASKING_S)
+        forgotten = known.fetched_at[0] + FORGET_S
+        return max(at, asks if now < asks < forgotten else forgotten)
 
     def rank(self, queue: str, *, bulk_first: bool) -> tuple[bool, int]:
         """Where `queue` stands among those that show: the smallest is popped first."""
@@ -229,8 +329,16 @@ class GatedCycle:
         if not some:
             self._all_at = now
             showing = [queue for queue in queues if self._gate.shows(queue)]
+        if showing:
+            self._gate.fetches()
+        else:
+            self._gate.rests(queues)
         self._next = sorted(showing, key=lambda queue: self._gate.rank(queue, bulk_first=bulk_first))
         return some
+
+    def answered(self) -> None:
+        """A BRPOP came back, with a message or without."""
+        self._gate.look(self.items)
 
     def consume(self, n: int) -> list[str]:
         """The queues for the next BRPOP, the first ones first; none means no BRPOP now."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from worker.orders import NO_ORDERS
 from worker.rounds import Rounds, going_on
@@ -59,7 +59,12 @@ class Steering:
 
     def _read(self) -> tuple[str | None, float]:
         """The last order's mark, and the time on the clock by which orders end: this machine's may be another."""
-        pipe = self._runtime.store.client.pipeline(transaction=False)
+        client = self._runtime.store.client
+        if self._next_end == math.inf:
+            return cast(
+                "str | None", client.get(ORDERS_KEY)
+            ), 0.0  # nothing will end, so what time it is does not count
+        pipe = client.pipeline(transaction=False)
         pipe.get(ORDERS_KEY)
         pipe.time()
         told, (seconds, micros) = pipe.execute()

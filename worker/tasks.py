@@ -13,6 +13,7 @@ from celery import bootsteps, signals
 from celery.exceptions import Reject
 
 from worker import bootstrap, guard, logs, transport
+from worker.acknowledgement import AtOnce
 from worker.arguments import job_of, preview
 from worker.celery_app import app, declare_queues
 from worker.errors import FlashdutyError, InvalidJob, NoMoreSlots, QueueUnavailable, SettingsError
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 EXIT_SETTINGS: Final = 2
 EXIT_UNREACHABLE: Final = 3
-GATE_TICK_S: Final = 0.05
+TICK_S: Final = 1.0
 
 log = structlog.get_logger("warrooms")
 _runtime: Runtime | None = None
@@ -121,21 +122,19 @@ def _once(call: Any) -> Any:  # noqa: ANN401
     return first_time_only
 
 
-class GateTick(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Wakes the consumer's loop: with every queue hidden no BRPOP is under way, and nothing else would."""
+class GateAlarm(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Wakes the consumer's loop for the gate: with every queue hidden no BRPOP is under way, and nothing else would."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
     def start(self, parent: Any) -> None:  # noqa: ANN401
-        """Begins to tick; the hub forgets its timers when the connection is lost, so each start does it again."""
+        """Gives the gate the hub; it forgets its timers when the connection is lost, so each start does it again."""
         hub = getattr(parent, "hub", None)
         if hub is not None:
-            hub.call_repeatedly(GATE_TICK_S, _nothing)
-            GATE.wake = lambda: hub.call_soon(_nothing)
-
-
-def _nothing() -> None:
-    """The hub asks the gate after every wake-up; waking is all it needs."""
+            GATE.wake = lambda: hub.call_soon(GATE.look)
+            GATE.wake_in = lambda seconds: hub.call_later(seconds, GATE.look)
+            GATE.forgets_to_wake()
+            hub.call_repeatedly(TICK_S, GATE.look)  # whatever else goes wrong, a worker does not sleep for ever
 
 
 class Guard(bootsteps.StartStopStep):  # type: ignore[misc]
@@ -149,9 +148,10 @@ class Guard(bootsteps.StartStopStep):  # type: ignore[misc]
 
 
 transport.use(app)
-app.steps["consumer"].add(GateTick)
+app.steps["consumer"].add(GateAlarm)
 app.steps["consumer"].add(Guard)
 app.steps["consumer"].add(TaskEvents)
+app.steps["consumer"].add(AtOnce)
 
 
 def app_for_celery() -> Celery:

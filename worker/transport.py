@@ -44,7 +44,7 @@ class Books(kombu_redis.QoS):  # type: ignore[misc]
 
     def append(self, message: Any, delivery_tag: str) -> None:  # noqa: ANN401
         """A message came."""
-        if _is_recorded(message):
+        if is_recorded(message):
             virtual.QoS.append(self, message, delivery_tag)
         else:
             super().append(message, delivery_tag)
@@ -82,11 +82,14 @@ class Books(kombu_redis.QoS):  # type: ignore[misc]
 
     def _is_recorded(self, tag: str) -> bool:
         message = self._delivered.get(tag)
-        return message is not None and _is_recorded(message)
+        return message is not None and is_recorded(message)
 
 
-def _is_recorded(message: Any) -> bool:  # noqa: ANN401
-    """Ours have no ETA: what waits for long in a worker must come back whoever wrote the header."""
+def is_recorded(message: Any) -> bool:  # noqa: ANN401
+    """Whether a message is the ledger's own, with a record of its job.
+
+    Ours have no ETA: what waits for long in a worker must come back whoever wrote the header.
+    """
     return RECORDED in message.headers and not message.headers.get("eta")
 
 
@@ -124,6 +127,15 @@ class _Mended:
         finally:
             self.priority_steps = every_step
         self._polls += self._in_poll is not None
+
+    def _brpop_read(self, **options: Any) -> Any:  # noqa: ANN401
+        """Takes the answer in; the loop decides after this how long it sleeps, and only then asks what to fetch."""
+        try:
+            return super()._brpop_read(**options)  # type: ignore[misc]
+        finally:
+            answered = getattr(self._queue_cycle, "answered", None)
+            if answered is not None:
+                answered()
 
     def _create_client(self, asynchronous: bool = False) -> Any:  # noqa: ANN401, FBT001, FBT002 - kombu's own
         """One client for a pool; kombu makes one for each message's bookkeeping, an eighth of a job's CPU."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import logging
+import socket
+from threading import Thread
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +19,13 @@ from celery.worker.consumer import consumer, events
 from kombu.asynchronous import Hub
 
 from worker import tasks, transport
+from worker.acknowledgement import AtOnce
 from worker.celery_app import app, declare_queues
+from worker.gate import GATE
 from worker.guard import Checked
 from worker.messages import TASK
 from worker.task_events import EVERY_S, TaskEvents
-from worker.tasks import GateTick
+from worker.tasks import GateAlarm
 from worker.verdict import Failed, Later
 
 if TYPE_CHECKING:
@@ -42,19 +46,89 @@ def worker() -> Iterator[WorkController]:
     del app.amqp.queues
 
 
-def test_the_consumer_has_a_hub_and_it_ticks(worker: WorkController) -> None:
+def test_the_consumer_has_a_hub_and_the_gate_can_wake_it(
+    worker: WorkController, monkeypatch: pytest.MonkeyPatch
+) -> None:
     broke = "without an event loop the gate is asked once a second at best: every account slows down"
     assert worker.should_use_eventloop(), broke
     worker.blueprint.apply(worker)
     hub = getattr(worker.consumer, "hub", None)
     assert isinstance(hub, Hub), broke
-    assert _ticks(hub) == 0
-    GateTick(worker.consumer).start(worker.consumer)
-    assert _ticks(hub) == 1, "hub.call_repeatedly() does nothing: with all queues hidden the worker sleeps for ever"
+    for name in ("wake", "wake_in"):
+        monkeypatch.setattr(GATE, name, None)
+    GateAlarm(worker.consumer).start(worker.consumer)
+    assert _looks(hub) == 1, "hub.call_repeatedly() does nothing: whatever goes wrong, the worker sleeps for ever"
+    GATE.wake_in(5.0)
+    assert _looks(hub) == 2, "hub.call_later() does nothing: with all queues hidden the worker sleeps for a second"
+    GATE.wake()
+    assert len(hub._ready) == 1, "hub.call_soon() does nothing: a slot that comes sooner is not seen"
 
 
-def _ticks(hub: Hub) -> int:
-    return sum(getattr(scheduled.entry.fun, "__wrapped__", None) is tasks._nothing for scheduled in hub.timer.queue)
+def _looks(hub: Hub) -> int:
+    look = GATE.look
+    return sum(
+        getattr(scheduled.entry.fun, "__wrapped__", scheduled.entry.fun) == look for scheduled in hub.timer.queue
+    )
+
+
+class Poller:
+    """A hub's own poller, with how long it was asked to wait each time, and whether something came."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._inner = hub.poller
+        self.asked_s: list[float] = []
+        self.came: list[bool] = []
+        self.register, self.unregister, self.close = self._inner.register, self._inner.unregister, self._inner.close
+
+    def poll(self, timeout: float) -> Any:  # noqa: ANN401
+        self.asked_s.append(timeout)
+        events = self._inner.poll(timeout)
+        self.came.append(bool(events))
+        return events
+
+
+@pytest.fixture
+def polled() -> Iterator[tuple[Hub, Poller]]:
+    """A hub that has something to read from, where nothing comes."""
+    ours, theirs = socket.socketpair()
+    hub = Hub()
+    hub.poller = poller = Poller(hub)
+    hub.add_reader(ours, lambda: None)
+    yield hub, poller
+    hub.close()
+    ours.close()
+    theirs.close()
+
+
+def test_a_timer_that_is_set_by_what_came_or_by_a_timer_is_in_time(polled: tuple[Hub, Poller]) -> None:
+    hub, poller = polled
+    hub.call_soon(hub.call_later, 0.02, hub.call_later, 0.01, lambda: None)
+    loop = hub.create_loop()
+    for _ in range(5):
+        next(loop)
+    broke = "the loop decides how long it sleeps before it calls what is due: it sleeps past the next slot"
+    assert poller.asked_s[0] <= 0.02, broke
+    assert any(0 < asked_s <= 0.01 for asked_s in poller.asked_s[1:]), broke
+
+
+def test_a_timer_that_is_set_on_a_tick_is_not_so_the_gate_wakes_the_loop_besides(polled: tuple[Hub, Poller]) -> None:
+    hub, poller = polled
+    once = iter([lambda: hub.call_later(0.001, lambda: None)])
+    hub.on_tick.add(lambda: [late() for late in once])  # type: ignore[no-untyped-call]
+    next(hub.create_loop())
+    assert poller.asked_s == [1], "it is in time now: Gate.rests() need not start a thread any more"
+
+
+def test_another_thread_wakes_the_loop(polled: tuple[Hub, Poller]) -> None:
+    hub, poller = polled
+    loop = hub.create_loop()
+    hub.call_repeatedly(30.0, lambda: None)
+    next(loop)
+    waker = Thread(target=hub.call_soon, args=(lambda: None,))
+    waker.start()
+    next(loop)
+    waker.join()
+    assert any(poller.came), "call_soon() does not wake the loop: a slot that comes sooner is used late"
 
 
 def test_a_hub_calls_again_and_again() -> None:
@@ -67,11 +141,23 @@ def test_a_hub_calls_again_and_again() -> None:
         if len(calls) > 2:
             break
     hub.close()
-    assert len(calls) > 2, "call_repeatedly() calls once: the gate is never asked again"
+    assert len(calls) > 2, "call_repeatedly() calls once: whatever goes wrong, the worker sleeps for ever"
 
 
-def test_the_gates_tick_is_a_step_of_the_consumer() -> None:
-    assert GateTick in app.steps["consumer"], "nothing wakes the consumer while every queue is hidden"
+def test_the_gates_alarm_is_a_step_of_the_consumer() -> None:
+    assert GateAlarm in app.steps["consumer"], "nothing wakes the consumer while every queue is hidden"
+
+
+def test_a_consumer_acknowledges_by_a_method_that_we_may_replace(worker: WorkController) -> None:
+    broke = "Celery acknowledges otherwise: each job wakes the loop once more"
+    handler = inspect.getsource(consumer.Consumer.create_task_handler)
+    assert "call_soon_ack = self.call_soon_ack" in handler, broke
+    assert "(message.ack_log_error,)" in handler, broke
+    worker.blueprint.apply(worker)
+    its_own = worker.consumer.call_soon_ack
+    for _ in range(2):  # it is started again when a connection is lost
+        AtOnce(worker.consumer).start(worker.consumer)
+        assert worker.consumer.call_soon_ack.__closure__[0].cell_contents == its_own, broke
 
 
 def test_the_queues_are_those_of_the_accounts_urgent_first(worker: WorkController) -> None:

@@ -20,7 +20,7 @@ from worker.clock import elapsed_s
 from worker.errors import FlashdutyError, NoMoreSlots, NotSent, OutcomeUnknown, RateLimited
 from worker.flashduty import Flashduty
 from worker.flashduty.app_key import LOGGERS
-from worker.flashduty.transport import APP_KEY, AppKeyTransport, Deadline, DeadlineTransport, HeldUp, _Stream
+from worker.flashduty.transport import Deadline, DeadlineTransport, HeldUp, _Stream
 from worker.flashduty.wire import LIMITS
 from worker.jobs import WarRoomJob
 
@@ -117,10 +117,35 @@ def test_an_interrupt_passes_without_the_frames_that_saw_the_key() -> None:
     assert caught.traceback[-1].name == "post"
 
 
-def test_a_request_without_a_key_is_a_bug() -> None:
-    transport = AppKeyTransport(httpx.MockTransport(lambda _: httpx.Response(200)))
-    with pytest.raises(TypeError, match="without an app key"):
-        transport.handle_request(httpx.Request("POST", "https://a.test", extensions={APP_KEY: "plain text"}))
+def test_an_answer_may_set_a_cookie_and_redirect_and_neither_is_followed() -> None:
+    seen: list[httpx.Request] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(302, headers={"Set-Cookie": "a=b", "Location": "https://b.test/?app_key=k"})
+
+    duty = Flashduty(base_url="https://a.test", app_key=lambda: "k", transport=lambda: httpx.MockTransport(handler))
+    for _ in range(2):
+        with pytest.raises(FlashdutyError, match="redirects"):
+            duty.create(JOB)
+    assert [request.url.host for request in seen] == ["a.test", "a.test"]
+    assert not any("cookie" in request.headers for request in seen)
+
+
+def test_each_call_has_the_key_of_its_time() -> None:
+    keys, seen = iter(["old", "new", "new", "old"]), []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        seen.append(request.url.params["app_key"])
+        return httpx.Response(429)
+
+    duty = Flashduty(
+        base_url="https://a.test/prefix", app_key=lambda: next(keys), transport=lambda: httpx.MockTransport(handler)
+    )
+    for _ in range(4):
+        with pytest.raises(RateLimited):
+            duty.create(JOB)
+    assert seen == ["old", "new", "new", "old"]
 
 
 @pytest.mark.parametrize(("timeout_s", "at_most_s"), [(None, 9.0), (5.0, 5.0), (20.0, 9.0)])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from threading import Barrier, Thread
-from typing import Final
+from threading import Barrier, Event, Thread
+from typing import Any, Final
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from worker.gate import (
     ALL_EVERY_S,
@@ -15,9 +17,12 @@ from worker.gate import (
     BULK_FIRST_EVERY,
     EARLY_S,
     FORGET_S,
+    GRAIN_S,
     LATE_S,
     MANY,
     MOST_ASKING,
+    MOST_TURN_S,
+    NEAR_S,
     Gate,
     GatedCycle,
 )
@@ -219,6 +224,250 @@ def test_threads_lose_no_count(here: Desk) -> None:
     assert not here.gate.shows(A)
 
 
+# --- when the consumer's loop wakes -------------------------------------------------------------------------------
+
+
+class Loop:
+    """The consumer's loop, which rests at the beginning: what the gate tells it, and its turns."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self.woken = 0
+        self.wakes_at: list[float] = []
+        desk.gate.wake = self._wake
+        desk.gate.wake_in = lambda seconds: self.wakes_at.append(desk.now_s + seconds)
+        self.fetches = bool(desk.cycle.consume(99))
+        self.turns = 0
+
+    def _wake(self) -> None:
+        self.woken += 1
+
+    def turn(self) -> None:
+        self.turns += 1
+        self.desk.gate.look()
+        self.fetches = self.fetches or bool(self.desk.cycle.consume(99))
+
+    def answered(self, queue: str | None) -> None:
+        if queue is not None:
+            self.desk.cycle.rotate(queue)
+        self.desk.cycle.answered()
+        self.fetches = False
+        self.turn()
+
+    def pass_time(self, seconds: float) -> None:
+        """Lets it go by, and the loop turn whenever it has to."""
+        end = self.desk.now_s + seconds
+        while (due := [at for at in self.wakes_at if at <= end]) != []:
+            self.desk.now_s = max(self.desk.now_s, min(due))
+            self.wakes_at.remove(min(due))
+            self.turn()
+        self.desk.now_s = end
+
+
+def only(desk: Desk, interval_s: float = 0.06) -> None:
+    """One queue, of an account whose slots may come late."""
+    desk.gate.add("c", interval_s, [("warrooms.c", Lane.BULK)], slack_s=1.0)
+    desk.cycle = GatedCycle(["warrooms.c"], desk.gate)
+
+
+def slot_in(desk: Desk, seconds: float) -> None:
+    desk.gate.learn("c", Lines(seconds, seconds, 0.0))
+
+
+def test_with_everything_hidden_the_loop_wakes_when_the_first_queue_shows(here: Desk) -> None:
+    here.gate.learn("a", Lines(3.0, 4.0, 0.0))
+    here.gate.learn("b", Lines(5.0, 2.0, 0.0))
+    loop = Loop(here)
+    assert loop.wakes_at == [pytest.approx(here.now_s + 2.0 - EARLY_S + GRAIN_S)]
+    here.now_s = loop.wakes_at[0]
+    assert here.next() == [B]
+
+
+def test_a_loop_that_has_decided_how_long_it_sleeps_is_woken_to_decide_anew(here: Desk) -> None:
+    only(here)
+    slot_in(here, 1.0)
+    told = Event()
+    here.gate.wake = told.set
+    assert here.next() == []
+    assert told.wait(30), "it would sleep past the slot"
+
+
+def test_a_fetched_message_is_expected_to_ask_so_the_next_slot_is_known_beforehand(here: Desk) -> None:
+    only(here)
+    slot_in(here, 0.0)
+    loop = Loop(here)
+    loop.answered("warrooms.c")
+    assert loop.wakes_at == [pytest.approx(here.now_s + 0.06 + GRAIN_S)]
+    slot_in(here, 0.07)
+    here.gate.asked("warrooms.c")
+    loop.turn()
+    assert len(loop.wakes_at) == 1
+    assert loop.woken == 0
+    loop.pass_time(0.07)
+    assert loop.fetches
+
+
+def test_a_slot_that_comes_sooner_than_was_expected_wakes_the_loop_once(here: Desk) -> None:
+    only(here)
+    slot_in(here, 5.0)
+    loop = Loop(here)
+    slot_in(here, 4.0)
+    slot_in(here, 0.0)
+    assert loop.woken == 1
+    loop.turn()
+    assert loop.fetches
+
+
+def test_one_that_comes_hardly_sooner_does_not(here: Desk) -> None:
+    only(here)
+    slot_in(here, 4.0)
+    loop = Loop(here)
+    slot_in(here, 4.0 - NEAR_S + 0.001)
+    assert loop.woken == 0
+
+
+def test_one_that_comes_later_is_waited_for_again(here: Desk) -> None:
+    only(here)
+    slot_in(here, 1.0)
+    loop = Loop(here)
+    slot_in(here, 3.0)
+    loop.pass_time(2.9)
+    assert not loop.fetches
+    loop.pass_time(0.1)
+    assert loop.fetches
+
+
+def test_while_redis_is_asked_nothing_wakes_the_loop(here: Desk) -> None:
+    loop = Loop(here)
+    assert loop.fetches
+    here.gate.learn("a", Lines(0.0, 0.0, 0.0))
+    here.gate.asked(A)
+    assert (loop.woken, loop.wakes_at) == (0, [])
+
+
+def test_for_a_message_that_does_not_ask_the_loop_turns_a_few_times_only(here: Desk) -> None:
+    only(here)
+    loop = Loop(here)
+    loop.answered("warrooms.c")
+    loop.turns = 0
+    loop.pass_time(FORGET_S + 2 * GRAIN_S)
+    assert loop.fetches
+    assert loop.turns == 2
+
+
+def test_a_loop_that_forgot_its_timers_is_told_again(here: Desk) -> None:
+    only(here)
+    slot_in(here, 1.0)
+    loop = Loop(here)
+    loop.turn()
+    assert len(loop.wakes_at) == 1
+    loop.wakes_at.clear()
+    here.gate.forgets_to_wake()
+    loop.turn()
+    assert len(loop.wakes_at) == 1
+
+
+STEPS: Final = st.lists(
+    st.one_of(
+        st.tuples(st.just("learn"), st.sampled_from("ab"), st.floats(0, 2), st.floats(0, 2)),
+        st.tuples(st.just("asked"), st.sampled_from([A, B_URGENT])),
+        st.tuples(st.just("message"), st.integers(0, 3)),
+        st.tuples(st.just("nothing")),
+        st.tuples(st.just("time"), st.floats(0, 1)),
+    ),
+    max_size=60,
+)
+
+
+@given(STEPS, st.sampled_from([0.0, 0.18]), st.sampled_from([0.005, 0.06, 3.0]))
+def test_whatever_happens_no_queue_shows_while_the_loop_sleeps(
+    steps: list[tuple[Any, ...]], slack_s: float, interval_s: float
+) -> None:
+    here = Desk()
+    for name, queues in (("a", [(A, Lane.BULK), (A_URGENT, Lane.URGENT)]), ("b", [(B_URGENT, Lane.URGENT)])):
+        here.gate.add(name, interval_s, queues, slack_s)
+    here.cycle = GatedCycle([A, B_URGENT, A_URGENT], here.gate)
+    loop = Loop(here)
+    for what, *details in steps:
+        match what:
+            case "learn":
+                here.gate.learn(details[0], Lines(details[1], details[2], 0.0))
+            case "asked":
+                here.gate.asked(details[0])
+            case "message" if loop.fetches:
+                loop.answered(here.cycle._asked[details[0] % len(here.cycle._asked)])
+            case "nothing" if loop.fetches:
+                loop.answered(None)
+            case "time":
+                loop.pass_time(details[0])
+        if loop.woken:
+            loop.woken = 0
+            loop.turn()
+        if not loop.fetches and any(map(here.gate.shows, here.cycle.items)):
+            assert min(loop.wakes_at) <= here.now_s + NEAR_S + 2 * GRAIN_S
+
+
+# --- turns --------------------------------------------------------------------------------------------------------
+
+
+def ask(desk: Desk, ahead_s: float, **lines: Any) -> None:  # noqa: ANN401
+    """A message of the account c was told a slot so far ahead, and what that does to the next one."""
+    next_s = ahead_s + 0.06
+    desk.gate.learn("c", Lines(**({"urgent_s": next_s, "bulk_s": next_s, "pause_s": 0.0} | lines)))
+
+
+def late_s(desk: Desk, ahead_s: float) -> float:
+    """How much later than the next slot asks for does the queue show?"""
+    desk.gate.forgets_to_wake()
+    (at,) = Loop(desk).wakes_at
+    return at - GRAIN_S - desk.now_s - (ahead_s + 0.06 - LATE_S)
+
+
+def test_who_is_told_what_it_asked_for_comes_for_the_next_slot(here: Desk) -> None:
+    only(here)
+    for _ in range(5):
+        ask(here, LATE_S)
+        assert late_s(here, LATE_S) == pytest.approx(0.0)
+
+
+def test_who_comes_at_the_same_time_as_others_comes_later_the_next_time(here: Desk) -> None:
+    only(here)
+    late: list[float] = []
+    for _ in range(3):
+        ask(here, 0.13)
+        late.append(late_s(here, 0.13))
+    assert late[0] > 0.01
+    assert late == sorted(late)
+
+
+def test_who_is_alone_again_comes_as_before(here: Desk) -> None:
+    only(here)
+    for _ in range(50):
+        ask(here, 0.13)
+    assert late_s(here, 0.13) == pytest.approx(MOST_TURN_S)
+    for _ in range(10):
+        ask(here, 0.0)
+    assert late_s(here, 0.0) == pytest.approx(0.0, abs=0.001)
+
+
+@pytest.mark.parametrize("lines", [{"pause_s": 3.0}, {"bulk_s": 5.0, "urgent_s": 5.0}], ids=["a pause", "far ahead"])
+def test_a_pause_is_no_turn(here: Desk, lines: dict[str, float]) -> None:
+    only(here)
+    for _ in range(9):
+        ask(here, 0.13)
+    ask(here, 0.0, **lines)
+    ask(here, 0.0)
+    assert late_s(here, 0.0) == pytest.approx(0.0)
+
+
+def test_where_a_late_slot_is_lost_everybody_comes(here: Desk) -> None:
+    here.gate.add("c", 0.06, [("warrooms.c", Lane.BULK)])
+    here.cycle = GatedCycle(["warrooms.c"], here.gate)
+    for _ in range(9):
+        ask(here, 0.13)
+    assert late_s(here, 0.13) == pytest.approx(LATE_S - EARLY_S)
+
+
 # --- the order ----------------------------------------------------------------------------------------------------
 
 
@@ -361,16 +610,15 @@ def test_a_few_queues_are_all_named_always(here: Desk) -> None:
 
 
 def test_more_than_a_few_messages_under_way_hide_every_queue_until_one_has_asked(crowd: Desk) -> None:
-    woken: list[str] = []
-    crowd.gate.wake = lambda: woken.append("woken")
     for queue in MANY_QUEUES[:MOST_ASKING]:
         assert crowd.gate.shows(MANY_QUEUES[-1])
         crowd.cycle.rotate(queue)
     assert not any(map(crowd.gate.shows, MANY_QUEUES))
+    loop = Loop(crowd)
     crowd.gate.asked(MANY_QUEUES[0])
     assert crowd.gate.shows(MANY_QUEUES[-1])
     crowd.gate.asked(MANY_QUEUES[1])
-    assert woken == ["woken"], "once: the consumer's loop must not spin"
+    assert loop.woken == 1, "once: the consumer's loop must not spin"
 
 
 def test_messages_that_never_ask_do_not_hide_the_others_for_ever(crowd: Desk) -> None:

@@ -1,4 +1,4 @@
-"""What stands below httpx's client: one layer adds the key, one keeps the deadline of the whole call."""
+"""httpx's transport with the deadline of a whole call, and the fence that its request must pass in time."""
 
 from __future__ import annotations
 
@@ -12,14 +12,10 @@ import httpx
 
 from worker.clock import elapsed_s
 from worker.errors import SettingsError
-from worker.flashduty.app_key import MASK, AppKey
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterable, Iterator
-
-APP_KEY: Final = "warrooms.app_key"
-"""The request extension that carries the masked key of this call down to `AppKeyTransport`."""
 
 FENCE_AT: Final = "warrooms.fence_at"
 """The request extension that says when, on worker.clock, its first byte must not leave any more."""
@@ -27,38 +23,6 @@ FENCE_AT: Final = "warrooms.fence_at"
 
 class HeldUp(httpcore.ConnectTimeout):
     """The request has not left in time, since this process was stopped or starved."""
-
-
-class AppKeyTransport(httpx.BaseTransport):
-    """Adds `?app_key=` to a copy of the request; nothing above this line ever holds a URL with the key."""
-
-    def __init__(self, inner: httpx.BaseTransport) -> None:
-        self._inner = inner
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Pass the copy on. It is no local variable here: tracebacks may show those."""
-        return self._inner.handle_request(_with_key(request))
-
-    def close(self) -> None:
-        """Close the connections below."""
-        self._inner.close()
-
-    def __repr__(self) -> str:
-        return f"<AppKeyTransport {MASK}>"
-
-
-def _with_key(request: httpx.Request) -> httpx.Request:
-    extensions = dict(request.extensions)
-    key = extensions.pop(APP_KEY)
-    if not isinstance(key, AppKey):
-        raise TypeError("a request without an app key")
-    return httpx.Request(
-        request.method,
-        request.url.copy_with(query=key.query()),
-        headers=request.headers,
-        stream=request.stream,
-        extensions=extensions,
-    )
 
 
 class Deadline:
