@@ -81,6 +81,11 @@ class House:
         self.stack.control("reset")
         self.stack.redis.flushdb()
 
+    def hear(self) -> None:
+        """Waits until every worker has beaten; before that nobody promises a time."""
+        (desk,) = self.queue.desks()
+        until(lambda: len(desk.ledger.workers()) == len(self.stack.workers), "a heartbeat of each worker")
+
     # --- jobs ---
 
     def job(self, **fields: Any) -> WarRoomJob:  # noqa: ANN401

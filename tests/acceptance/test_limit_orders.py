@@ -85,6 +85,7 @@ def test_a_pause_holds_for_every_worker_and_a_resume_wakes_them_all(three: House
 
 def test_rates_that_are_set_hold_for_every_worker_and_who_waits_wakes_when_they_end(three: House) -> None:
     three.fresh()
+    three.hear()
     jobs = backlog(three, 150)
     set_ = limit(three, "set", "6/minute")
     assert (set_["rates"], set_["configured_rates"]) == ("6/60s", "1200/60s")
