@@ -38,9 +38,9 @@ format: $(STAMP) ## write the code as `check` wants it
 bench: $(STAMP) ## measure every number the project promises (an hour and a half); results in bench/out
 	$(BIN)/python -m bench.run --page docs/benchmarks.md
 
-contest: $(STAMP) ## drain beside what you would use instead (five hours); results and plots in docs/benchmarks
+contest: $(STAMP) ## drain beside what you would use instead (four hours); results and plots in docs/benchmarks
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bench]'
-	$(BIN)/python -m bench.contest --side-by-side 3 --out docs/benchmarks/contest.json
+	$(BIN)/python -m bench.contest --side-by-side 5 --out docs/benchmarks/contest.json
 	$(BIN)/python -m bench.plots
 
 clean: ## remove the environment, caches and results; .warrooms stays: it has the jobs of `up`

@@ -6,8 +6,9 @@
 A line of JSON a run (`kind`: cost, drain, kill), then what they come to (baseline, median, kills). Each round has every
 contender once for each model, the contenders one after the other; with `--side-by-side` so many models run at the same
 time, each in an installation of its own. `machine_busy` in each line says whether anybody was starved: above 0.9, the
-line is about the machine. At the limit 5,000 jobs take five minutes, so three rounds of all ten contenders against all
-five models take thirteen hours one after the other, five if three run side by side.
+line is about the machine. At the limit 5,000 jobs take five minutes (the slowest contender is given up after 17), so a
+round of all ten contenders against all five models takes seven hours one after the other, an hour and a half if all
+five models run side by side, which two cores bear.
 """
 
 from __future__ import annotations
