@@ -37,11 +37,9 @@ def at_once(later: Later) -> Later:
         message = call.__self__
         if call.__name__ != "ack_log_error" or not is_recorded(message):
             return later(call, *args, **options)
-        messages = message.channel.qos
-        were_too_many = not messages.can_consume()
         call(*args, **options)
-        if were_too_many:
-            GATE.wake()  # the loop asks for no more until one has ended
+        if message.channel.qos.goes_on():
+            GATE.wake()  # nothing else does
         return call
 
     return call_soon_ack

@@ -179,10 +179,12 @@ class Gate:
         known = self._account_of(queue)
         if known is not None:
             with self._lock:
+                now = self._clock()
+                others_may = self._asking == MOST_ASKING and bool(known.fetched_at)
                 if known.fetched_at:
                     known.fetched_at.popleft()
                     self._asking -= 1
-                sooner = self._shows_sooner(known, self._clock())
+                sooner = self._shows_sooner(known, now, others_may=others_may)
             if sooner:
                 self.wake()
 
@@ -243,11 +245,11 @@ class Gate:
         self.wake_in(max(0.0, at - now) + GRAIN_S)
         return True
 
-    def _shows_sooner(self, known: _Account, now: float) -> bool:
+    def _shows_sooner(self, known: _Account, now: float, *, others_may: bool = False) -> bool:
         """Whether the loop sleeps longer than it should, after what became known of an account; true only once."""
         if not self._hidden:
             return False
-        at = max(now, min(self._shows_at(known, lane, now) for lane in Lane))
+        at = now if others_may else max(now, min(self._shows_at(known, lane, now) for lane in Lane))
         sooner = at + NEAR_S < self._wakes_at
         if sooner:
             self._wakes_at = now

@@ -128,7 +128,7 @@ class GateAlarm(bootsteps.StartStopStep):  # type: ignore[misc]
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
     def start(self, parent: Any) -> None:  # noqa: ANN401
-        """Gives the gate the hub; it forgets its timers when the connection is lost, so each start does it again."""
+        """Gives the gate the hub; its timers may be gone when the connection is lost, so each start does it again."""
         hub = getattr(parent, "hub", None)
         if hub is not None:
             GATE.wake = lambda: hub.call_soon(GATE.look)

@@ -35,7 +35,25 @@ PAUSES: Final = {"interval_start": 0.5, "interval_step": 0.5, "interval_max": 2.
 """Seconds between two tries to connect."""
 
 
-class Books(kombu_redis.QoS):  # type: ignore[misc]
+class Stops(virtual.QoS):  # type: ignore[misc]
+    """Remembers that the loop asks for no more messages, since there are as many in hand as there may be."""
+
+    stopped = False
+
+    def can_consume(self) -> bool:
+        """Whether there may be another one in hand."""
+        can = bool(super().can_consume())
+        if not can:
+            self.stopped = True
+        return can
+
+    def goes_on(self) -> bool:
+        """Whether it has stopped; true only once."""
+        stopped, self.stopped = self.stopped, False
+        return stopped
+
+
+class Books(Stops, kombu_redis.QoS):  # type: ignore[misc]
     """Books of the messages in hand: in Redis only those of other clients, whose jobs may have no record yet.
 
     A message of the ledger's own that is lost with its worker is missed: there are fewer messages than jobs that wait

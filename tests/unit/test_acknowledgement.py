@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from kombu import Connection, Queue
+from kombu.transport import virtual
 
 from worker.acknowledgement import at_once
 from worker.gate import GATE
 from worker.messages import RECORDED
+from worker.transport import Stops
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +27,7 @@ class Desk:
         self.woken: list[str] = []
         self.call_soon_ack = at_once(lambda *call, **options: self.left.append((*call, options)))
         self._channel = connection.channel()
+        self._channel.QoS = type("Noted", (Stops, virtual.QoS), {})
         self._channel.basic_qos(0, PREFETCH, False)
         self._queue = Queue("jobs", channel=self._channel)
         self._queue.declare()
@@ -54,15 +57,15 @@ def test_the_ledgers_own_message_is_acknowledged_at_once_and_wakes_nobody(desk: 
     assert (desk.left, desk.woken) == ([], [])
 
 
-def test_a_loop_that_has_as_many_as_it_may_is_woken(desk: Desk) -> None:
+def test_a_loop_that_stopped_because_there_were_enough_is_woken(desk: Desk) -> None:
     one, two = (desk.message(**{RECORDED: True}) for _ in range(PREFETCH))
-    full = not desk.can_consume
-    assert full
     desk.call_soon_ack(one.ack_log_error, None, ())
-    assert desk.can_consume
-    assert desk.woken == ["woken"]
+    assert desk.woken == [], "it has not looked: it will ask for more by itself"
+    desk.message(**{RECORDED: True})
+    assert not desk.can_consume, "the loop looks, and stops"
     desk.call_soon_ack(two.ack_log_error, None, ())
     assert desk.woken == ["woken"]
+    assert desk.can_consume
 
 
 @pytest.mark.parametrize("headers", [{}, {RECORDED: True, "eta": "2026-11-26T09:30:00+00:00"}])

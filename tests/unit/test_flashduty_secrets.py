@@ -185,9 +185,12 @@ def test_reprs_mask_the_key() -> None:
     duty, key = client(TROUBLE["429"]), AppKey(KEY)
     with pytest.raises(FlashdutyError):
         duty.create(JOB)
-    shown = f"{duty} {duty!r} {vars(duty)} {vars(duty._wire)} {key} {key!r}"
+    addresses = duty._wire._addresses
+    shown = f"{duty} {duty!r} {vars(duty)} {vars(duty._wire)} {vars(addresses)} {key} {key!r}"
     assert clean(shown)
-    assert not hasattr(key, "__dict__")
+    assert MASK in str(vars(addresses)), "it is kept there"
+    for secret in (key, *addresses._made.values()):
+        assert not hasattr(secret, "__dict__")
 
 
 @pytest.mark.parametrize("key", ["", " ", "s3cr3t key", "s3cr3t\n", "\ts3cr3t", "s3cr3t\x00", "s3cr3t\udc80"])

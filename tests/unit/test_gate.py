@@ -7,7 +7,7 @@ from threading import Barrier, Event, Thread
 from typing import Any, Final
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worker.gate import (
@@ -367,11 +367,13 @@ def test_a_loop_that_forgot_its_timers_is_told_again(here: Desk) -> None:
     assert len(loop.wakes_at) == 1
 
 
+ANY: Final = st.integers(0, 11)
 STEPS: Final = st.lists(
     st.one_of(
-        st.tuples(st.just("learn"), st.sampled_from("ab"), st.floats(0, 2), st.floats(0, 2)),
-        st.tuples(st.just("asked"), st.sampled_from([A, B_URGENT])),
-        st.tuples(st.just("message"), st.integers(0, 3)),
+        st.tuples(st.just("learn"), ANY, st.floats(0, 2), st.floats(0, 2)),
+        st.tuples(st.just("asked"), ANY),
+        st.tuples(st.just("message"), ANY),
+        st.tuples(st.just("message"), ANY),
         st.tuples(st.just("nothing")),
         st.tuples(st.just("time"), st.floats(0, 1)),
     ),
@@ -379,21 +381,24 @@ STEPS: Final = st.lists(
 )
 
 
-@given(STEPS, st.sampled_from([0.0, 0.18]), st.sampled_from([0.005, 0.06, 3.0]))
+@settings(max_examples=300)
+@given(STEPS, st.sampled_from([0.0, 0.18]), st.sampled_from([0.005, 0.06, 3.0]), st.sampled_from([1, 2, 12]))
 def test_whatever_happens_no_queue_shows_while_the_loop_sleeps(
-    steps: list[tuple[Any, ...]], slack_s: float, interval_s: float
+    steps: list[tuple[Any, ...]], slack_s: float, interval_s: float, accounts: int
 ) -> None:
     here = Desk()
-    for name, queues in (("a", [(A, Lane.BULK), (A_URGENT, Lane.URGENT)]), ("b", [(B_URGENT, Lane.URGENT)])):
-        here.gate.add(name, interval_s, queues, slack_s)
-    here.cycle = GatedCycle([A, B_URGENT, A_URGENT], here.gate)
+    queues = [f"queue.{number}" for number in range(accounts)]
+    for number, queue in enumerate(queues):
+        lanes = [(queue, Lane.BULK), (f"{queue}.urgent", Lane.URGENT)]
+        here.gate.add(str(number), interval_s, lanes, slack_s)
+    here.cycle = GatedCycle([*queues, "queue.0.urgent"], here.gate)
     loop = Loop(here)
     for what, *details in steps:
         match what:
             case "learn":
-                here.gate.learn(details[0], Lines(details[1], details[2], 0.0))
+                here.gate.learn(str(details[0] % accounts), Lines(details[1], details[2], 0.0))
             case "asked":
-                here.gate.asked(details[0])
+                here.gate.asked(queues[details[0] % accounts])
             case "message" if loop.fetches:
                 loop.answered(here.cycle._asked[details[0] % len(here.cycle._asked)])
             case "nothing" if loop.fetches:
@@ -619,6 +624,18 @@ def test_more_than_a_few_messages_under_way_hide_every_queue_until_one_has_asked
     assert crowd.gate.shows(MANY_QUEUES[-1])
     crowd.gate.asked(MANY_QUEUES[1])
     assert loop.woken == 1, "once: the consumer's loop must not spin"
+
+
+def test_others_need_not_wait_until_those_who_asked_have_their_next_slots(crowd: Desk) -> None:
+    for queue in MANY_QUEUES[:MOST_ASKING]:
+        crowd.cycle.rotate(queue)
+    loop = Loop(crowd)
+    for number in range(MOST_ASKING):
+        crowd.gate.learn(str(number), Lines(9.0, 9.0, 0.0))
+        crowd.gate.asked(MANY_QUEUES[number])
+    assert loop.woken == 1
+    loop.turn()
+    assert loop.fetches
 
 
 def test_messages_that_never_ask_do_not_hide_the_others_for_ever(crowd: Desk) -> None:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 import httpx
 
 from worker.errors import FlashdutyError, NoMoreSlots, NotSent, OutcomeUnknown, SettingsError
-from worker.flashduty.app_key import AppKey, quiet_http_loggers
+from worker.flashduty.app_key import MASK, AppKey, quiet_http_loggers
 from worker.flashduty.envelope import Answer
 from worker.flashduty.transport import FENCE_AT, DeadlineTransport, HeldUp
 
@@ -167,15 +167,28 @@ class Addresses:
 
     def __init__(self, base: httpx.URL) -> None:
         self._base = str(base).rstrip("/")
-        self._made: dict[str, tuple[bytes, httpx.URL]] = {}
+        self._made: dict[str, _Address] = {}
 
     def of(self, path: str, key: AppKey) -> httpx.URL:
         """The URL of one endpoint for this key; one for another key is forgotten."""
         query = key.query()
         made = self._made.get(path)
-        if made is None or made[0] != query:
-            made = self._made[path] = query, httpx.URL(f"{self._base}{path}").copy_with(query=query)
-        return made[1]
+        if made is None or made.query != query:
+            made = self._made[path] = _Address(query, httpx.URL(f"{self._base}{path}").copy_with(query=query))
+        return made.url
+
+
+class _Address:
+    """A URL with a key. No repr and no attribute listing shows it."""
+
+    __slots__ = ("query", "url")
+
+    def __init__(self, query: bytes, url: httpx.URL) -> None:
+        self.query = query
+        self.url = url
+
+    def __repr__(self) -> str:
+        return f"<address with {MASK}>"
 
 
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
