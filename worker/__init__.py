@@ -7,8 +7,9 @@
       └── steering ◀── orders                                                 what people order while it runs
 
 What it does stands in files that touch no technology: jobs, errors, health, rate_limit, retry_policy, open_war_room.
-Their adapters: token_bucket, ledger and refusals (Redis), flashduty (HTTP), gate, guard, tasks and celery_app (Celery).
-bootstrap joins them. What happens is told to telemetry (meters, spans; outcomes is the log); observed joins those.
+Their adapters: token_bucket, ledger and refusals (Redis), flashduty (HTTP), gate, guard, acknowledgement, tasks and
+celery_app (Celery). bootstrap joins them. What happens is told to telemetry (meters, spans; outcomes is the log);
+observed joins those.
 
 Producers may import: jobs, errors, health, settings, messages, ledger, refusals, slots, token_bucket, flashduty,
 redis_store, reading, logs, orders, history, telemetry, meters, tracing.
