@@ -2,6 +2,8 @@
 
     python -m bench.run [--page docs/benchmarks.md] [--only drain --only enqueue ...] [--none]
 
+Beside the page, in benchmarks/promises.json, are the lines that the scripts printed.
+
 What is not measured now keeps what was measured last, with its commit; --none measures nothing and writes the page.
 
 About an hour and a half, most of it the five runs of 180 s, the outage of ten minutes and the kills; run it on a
@@ -390,6 +392,9 @@ def main() -> int:
         )
     if options.page:
         options.page.write_text(page(rows, trees))
+        lines = options.page.parent / "benchmarks" / "promises.json"
+        lines.parent.mkdir(exist_ok=True)
+        lines.write_text(json.dumps(results, indent=1) + "\n")
     return 0 if all(kept for _, _, kept in rows) else 1
 
 
