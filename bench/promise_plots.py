@@ -54,7 +54,7 @@ def main() -> None:
             names = list(bars)[::-1]
             colours = [OUR_COLOUR if name.startswith(OURS) else GREY for name in names]
             drawn = axis.barh(names, [bars[name] for name in names], color=colours)
-            axis.bar_label(drawn, fmt="{:,.4g}", padding=3)
+            axis.bar_label(drawn, fmt=lambda value: f"{value:,.0f}" if value >= 100 else f"{value:.2f}", padding=3)
             axis.set_title(title, loc="left")
         save(figure, options.results.parent / "promises.svg")
 
