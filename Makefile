@@ -35,7 +35,7 @@ format: $(STAMP) ## write the code as `check` wants it
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(STAMP) ## measure every number the project promises (an hour and a half); results in bench/out
+bench: $(STAMP) ## measure every number the project promises (an hour and a half); results in docs/benchmarks.md
 	$(BIN)/python -m bench.run --page docs/benchmarks.md
 
 contest: $(STAMP) ## drain beside what you would use instead (four hours); results and plots in docs/benchmarks
@@ -43,9 +43,9 @@ contest: $(STAMP) ## drain beside what you would use instead (four hours); resul
 	$(BIN)/python -m bench.contest --side-by-side 5 --out docs/benchmarks/contest.json
 	$(BIN)/python -m bench.plots
 
-clean: ## remove the environment, caches and results; .warrooms stays: it has the jobs of `up`
+clean: ## remove the environment and caches; .warrooms stays: it has the jobs of `up`
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
-	rm -rf .venv build *.egg-info bench/out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("warrooms needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'

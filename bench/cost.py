@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from bench.arena import Arena
 from bench.common import BATCH, REAL_RATES, jobs, queue_of, report
 from bench.contenders import load
-from bench.contest_cost import GENEROUS, PACED, SLOWEST_S, feed
+from bench.contest_cost import GENEROUS, PACED_EVERY_S, SLOWEST_S, feed
 from bench.meter import Meter, commands_of, per_job
 from sandbox.stack import Stack, until
 
@@ -50,8 +50,8 @@ def at_the_limit(name: str, count: int) -> float:
             feed(arena, ids)
         else:
             arena.enqueue(ids)
-            time.sleep(60 * count / PACED)  # to look all the time would disturb it, and nobody looks at the other
-        until(lambda: arena.rooms() >= rooms + count, "all rooms", within_s=SLOWEST_S + 60 * count / PACED)
+            time.sleep(count * PACED_EVERY_S)  # to look all the time would disturb it, and nobody looks at the other
+        until(lambda: arena.rooms() >= rooms + count, "all rooms", within_s=SLOWEST_S + count * PACED_EVERY_S)
         return float(per_job(before, meter.read(), count, 1, meter.peak_bytes)["cpu_ms_per_job"])
 
 

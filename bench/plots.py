@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 OURS: Final = "warrooms_itself"
 OUR_COLOUR: Final = "#0a7d4f"
-COLOURS: Final = ("#9a9a9a", "#4c78a8", "#f58518", "#e45756", "#72b7b2", "#b279a2", "#9d755d", "#eeca3b", "#ff9da6")
+GREY: Final = "#9a9a9a"
+COLOURS: Final = (GREY, "#4c78a8", "#f58518", "#e45756", "#72b7b2", "#b279a2", "#9d755d", "#eeca3b", "#ff9da6")
 STYLE: Final[dict[str, Any]] = {
     "font.size": 9,
     "axes.spines.top": False,

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from matplotlib import pyplot as plt
 
-from bench.plots import OUR_COLOUR, STYLE, save  # it has matplotlib write files and open no window
+from bench.plots import GREY, OUR_COLOUR, STYLE, save  # it has matplotlib write files and open no window
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-GREY: Final = "#9a9a9a"
 OURS: Final = ("warrooms", "enqueue_many")
 
 

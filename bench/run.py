@@ -1,10 +1,9 @@
-"""Every number the project promises, measured in one run: prints a table, writes bench/out/results.json and a page.
+"""Every number the project promises, measured in one run: prints a table, writes docs/benchmarks/promises.json, a page.
 
     python -m bench.run [--page docs/benchmarks.md] [--only drain --only enqueue ...] [--none]
 
-Beside the page, in benchmarks/promises.json, are the lines that the scripts printed.
-
-What is not measured now keeps what was measured last, with its commit; --none measures nothing and writes the page.
+The file has the lines that the scripts printed. What is not measured now keeps what was measured last, with its commit;
+--none measures nothing and writes the page.
 
 About an hour and a half, most of it the five runs of 180 s, the outage of ten minutes and the kills; run it on a
 machine that does nothing else.
@@ -27,7 +26,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "docs" / "benchmarks" / "promises.json"
 Results = dict[str, list[dict[str, Any]]]
 TREES = "trees"
 EARLIER = "earlier"
@@ -334,13 +334,13 @@ SCRIPTS = tuple(dict.fromkeys(promise.script for promise in PROMISES))
 def commit() -> str:
     """Which tree is measured: its day and commit."""
     command = ("git", "log", "-1", "--format=%cs %h")
-    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=HERE.parent).stdout.strip()
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT).stdout.strip()
 
 
 def measure(script: str) -> list[dict[str, Any]]:
     print(f"... {script}", file=sys.stderr, flush=True)
     command = [sys.executable, "-m", f"bench.{script}"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=HERE.parent)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT)
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
@@ -376,15 +376,12 @@ def main() -> int:
     parser.add_argument("--page", type=Path)
     parser.add_argument("--none", action="store_true")
     options = parser.parse_args()
-    out = HERE / "out"
-    out.mkdir(exist_ok=True)
-    kept_results = out / "results.json"
-    results: Results = json.loads(kept_results.read_text()) if kept_results.exists() else {}
+    results: Results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     trees: dict[str, Any] = results.setdefault(TREES, [{}])[0]
     for script in () if options.none else options.only or SCRIPTS:
         results[script] = measure(script)
         trees[script] = commit()
-        kept_results.write_text(json.dumps(results, indent=1))
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     rows = [(p, p.figure(results[p.script]), p.kept(results[p.script])) for p in PROMISES if p.script in results]
     for promise, figure, kept in rows:
         print(
@@ -392,9 +389,6 @@ def main() -> int:
         )
     if options.page:
         options.page.write_text(page(rows, trees))
-        lines = options.page.parent / "benchmarks" / "promises.json"
-        lines.parent.mkdir(exist_ok=True)
-        lines.write_text(json.dumps(results, indent=1) + "\n")
     return 0 if all(kept for _, _, kept in rows) else 1
 
 

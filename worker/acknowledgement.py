@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 class AtOnce(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Takes over how a consumer acknowledges; each connection asks for it anew."""
+    """Takes over how a consumer acknowledges."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
     def start(self, parent: Any) -> None:  # noqa: ANN401
-        """Begins, unless it has: a consumer stays the same when its connection is lost."""
+        """Begins, unless it has: with another connection it is the same consumer."""
         if "call_soon_ack" not in vars(parent):
             parent.call_soon_ack = at_once(parent.call_soon_ack)
 

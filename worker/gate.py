@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from worker.jobs import Lane
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from worker.slots import Lines
 
@@ -54,7 +54,8 @@ GRAIN_S: Final = 0.001
 """The loop looks again so much after a queue began to show: it wakes on whole milliseconds."""
 
 NEAR_S: Final = 0.01
-"""To wake the loop for less is not worth what it costs: a fetch is still before the slot."""
+"""To wake the loop for less is not worth what it costs: a slot that may not come late shows long before, and one that
+may is not lost by it."""
 
 FORGET_S: Final = 0.5
 """A fetched message that has not asked by then counts no longer: it never will, or it is slow; others are not."""
@@ -79,6 +80,20 @@ class _Account:
     def slot_at(self, lane: Lane) -> float:
         """When the next slot of the lane is free."""
         return self.urgent_at if lane is Lane.URGENT else self.bulk_at
+
+    def shows_at(self, lane: Lane, now: float) -> float:
+        """When its queue will show, if nothing more becomes known; in the past if it does."""
+        at = self.slot_at(lane) - self.window_s
+        if not self.fetched_at:
+            return at
+        # A slot that is long free is one slot, not all those that went by while nobody asked.
+        spare_s = max(self.window_s, ASKING_S) - len(self.fetched_at) * self.interval_s
+        if spare_s > 0:
+            return max(at, self.slot_at(lane) - spare_s)
+        # A fetched message asks before long, and then the next slot is an interval further; else it is forgotten.
+        asks = self.fetched_at[0] + max(self.interval_s + self.turn_s, ASKING_S)
+        forgotten = self.fetched_at[0] + FORGET_S
+        return max(at, asks if now < asks < forgotten else forgotten)
 
     def takes_turns(self, lines: Lines) -> None:
         """Whoever asked was told these lines, and a slot in front of them."""
@@ -190,23 +205,29 @@ class Gate:
 
     def shows(self, queue: str) -> bool:
         """Whether `queue` may be popped now."""
-        entry = self._queues.get(queue)
-        if entry is None:
-            return True
-        known, lane = entry.account, entry.lane
+        return any(self.showing([queue]))
+
+    def showing(self, queues: Iterable[str]) -> Iterator[str]:
+        """Those of the queues that may be popped now."""
+        with self._lock:
+            full = self._is_full(self._clock())
+        for queue in queues:
+            entry = self._queues.get(queue)
+            if entry is None or (not full and self._shows(entry)):
+                yield queue
+
+    def _shows(self, entry: _Queue) -> bool:
         now = self._clock()
         with self._lock:
-            self._forget(known, now)
-            if self._asking >= MOST_ASKING:
-                for each in self._accounts.values():
-                    self._forget(each, now)
-                if self._asking >= MOST_ASKING:
-                    return False
-            slot_at = known.slot_at(lane)
-            # A slot that is long free is one slot, not all those that went by while nobody asked.
-            ahead_s = max(slot_at - now, 0.0)
-            asking_s = len(known.fetched_at) * known.interval_s
-            return ahead_s < known.window_s and ahead_s + asking_s < max(known.window_s, ASKING_S)
+            self._forget(entry.account, now)
+            return entry.account.shows_at(entry.lane, now) < now
+
+    def _is_full(self, now: float) -> bool:
+        """Whether as many messages are under way as there may be."""
+        if self._asking >= MOST_ASKING:
+            for each in self._accounts.values():
+                self._forget(each, now)
+        return self._asking >= MOST_ASKING
 
     def fetches(self) -> None:
         """Something shows: the consumer asks Redis, and has its answer soon."""
@@ -225,7 +246,7 @@ class Gate:
             queues: what it fetches from; none are those that it rested for, if it rests.
         """
         queues = queues or self._hidden
-        if queues and not any(map(self.shows, queues)):
+        if queues and not any(self.showing(queues)):
             self._hidden = queues
             self._plan()
 
@@ -238,7 +259,9 @@ class Gate:
         now = self._clock()
         with self._lock:
             known = [entry for queue in self._hidden if (entry := self._queues.get(queue)) is not None]
-            at = min((self._shows_at(entry.account, entry.lane, now) for entry in known), default=now + FORGET_S)
+            # With as many under way as there may be, the first of them asks, or is forgotten.
+            shows_at = (entry.account.shows_at(entry.lane, now) for entry in known)
+            at = self._forgotten_at() or min(shows_at, default=now + FORGET_S)
             if now < self._wakes_at <= at + NEAR_S:
                 return False
             self._wakes_at = at
@@ -249,26 +272,17 @@ class Gate:
         """Whether the loop sleeps longer than it should, after what became known of an account; true only once."""
         if not self._hidden:
             return False
-        at = now if others_may else max(now, min(self._shows_at(known, lane, now) for lane in Lane))
-        sooner = at + NEAR_S < self._wakes_at
+        at = now if others_may else self._forgotten_at() or min(known.shows_at(lane, now) for lane in Lane)
+        sooner = max(now, at) + NEAR_S < self._wakes_at
         if sooner:
             self._wakes_at = now
         return sooner
 
-    def _shows_at(self, known: _Account, lane: Lane, now: float) -> float:
-        """When a queue will show, if nothing more becomes known."""
-        if self._asking >= MOST_ASKING:
-            return min(each.fetched_at[0] for each in self._accounts.values() if each.fetched_at) + FORGET_S
-        at = known.slot_at(lane) - known.window_s
-        if not known.fetched_at:
-            return at
-        spare_s = max(known.window_s, ASKING_S) - len(known.fetched_at) * known.interval_s
-        if spare_s > 0:
-            return max(at, known.slot_at(lane) - spare_s)
-        # A fetched message asks before long, and then the next slot is an interval further; else it is forgotten.
-        asks = known.fetched_at[0] + max(known.interval_s + known.turn_s, ASKING_S)
-        forgotten = known.fetched_at[0] + FORGET_S
-        return max(at, asks if now < asks < forgotten else forgotten)
+    def _forgotten_at(self) -> float | None:
+        """When there is room for another message at the latest; None if there is."""
+        if self._asking < MOST_ASKING:
+            return None
+        return min(each.fetched_at[0] for each in self._accounts.values() if each.fetched_at) + FORGET_S
 
     def rank(self, queue: str, *, bulk_first: bool) -> tuple[bool, int]:
         """Where `queue` stands among those that show: the smallest is popped first."""
@@ -326,11 +340,11 @@ class GatedCycle:
         now, queues = self._gate.now(), self.items[:n]
         showing: list[str] = []
         if len(queues) > MANY and now < self._all_at + ALL_EVERY_S:
-            showing = [queue for queue in queues if queue in self._busy and self._gate.shows(queue)]
+            showing = list(self._gate.showing(queue for queue in queues if queue in self._busy))
         some = bool(showing)
         if not some:
             self._all_at = now
-            showing = [queue for queue in queues if self._gate.shows(queue)]
+            showing = list(self._gate.showing(queues))
         if showing:
             self._gate.fetches()
         else:

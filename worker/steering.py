@@ -60,10 +60,8 @@ class Steering:
     def _read(self) -> tuple[str | None, float]:
         """The last order's mark, and the time on the clock by which orders end: this machine's may be another."""
         client = self._runtime.store.client
-        if self._next_end == math.inf:
-            return cast(
-                "str | None", client.get(ORDERS_KEY)
-            ), 0.0  # nothing will end, so what time it is does not count
+        if self._next_end == math.inf:  # nothing will end, so what time it is does not count
+            return cast("str | None", client.get(ORDERS_KEY)), 0.0
         pipe = client.pipeline(transaction=False)
         pipe.get(ORDERS_KEY)
         pipe.time()
