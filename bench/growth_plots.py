@@ -6,13 +6,10 @@ python -m bench.growth_plots [--results docs/benchmarks/growth.json]
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from matplotlib import pyplot as plt
-
-from bench.plots import GREY, OUR_COLOUR, STYLE, save  # it has matplotlib write files and open no window
+from bench.plots import GREY, OUR_COLOUR, read, save, style, subplots
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,8 +22,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=Path("docs") / "benchmarks" / "growth.json")
     options = parser.parse_args()
-    measured = json.loads(options.results.read_text())
-    with plt.rc_context(STYLE):
+    measured = read(options.results)
+    with style():
         for what, draw in PICTURES.items():
             if what in measured:
                 save(draw(measured[what]["lines"]), options.results.parent / f"growth-{what}.svg")
@@ -105,7 +102,7 @@ def _letters(lines: Sequence[Line]) -> Any:  # noqa: ANN401
 
 
 def _axes(count: int) -> tuple[Any, Sequence[Any]]:
-    figure, axes = plt.subplots(1, count, figsize=(2.9 * count + 0.4, 2.7), squeeze=False)
+    figure, axes = subplots(1, count, figsize=(2.9 * count + 0.4, 2.7), squeeze=False)
     return figure, axes[0]
 
 

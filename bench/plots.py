@@ -47,14 +47,15 @@ STYLE: Final[dict[str, Any]] = {
     "svg.fonttype": "none",  # text stays text: small, and found by a search
     "svg.hashsalt": "warrooms",  # the same results make the same file
 }
+subplots: Final = plt.subplots
 BEGIN, END = "<!-- contest -->", "<!-- /contest -->"
 
 
 def main() -> None:
     options = _options()
-    results = Results(json.loads(options.results.read_text()))
+    results = Results(read(options.results))
     folder = options.results.parent
-    with plt.rc_context(STYLE):
+    with style():
         save(_rooms_over_time(results), folder / "contest.svg")
         save(_refusals(results), folder / "contest-refusals.svg")
         save(_cost(results), folder / "contest-cost.svg")
@@ -156,6 +157,19 @@ def _name_rows(axis: Any, results: Results, rows: dict[str, int]) -> None:  # no
 def _colour(results: Results, contender: str) -> str:
     others = [one for one in results.contenders if one != OURS]
     return OUR_COLOUR if contender == OURS else COLOURS[others.index(contender) % len(COLOURS)]
+
+
+def read(results: Path) -> Any:  # noqa: ANN401
+    """What was measured; the end of the program if it cannot be read."""
+    try:
+        return json.loads(results.read_text())
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"cannot read {results}: {error}") from None
+
+
+def style() -> Any:  # noqa: ANN401 - matplotlib's
+    """How all of them look, as long as its block lasts."""
+    return plt.rc_context(STYLE)
 
 
 def save(figure: Any, path: Path) -> None:  # noqa: ANN401

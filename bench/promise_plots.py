@@ -6,13 +6,10 @@ python -m bench.promise_plots [--results docs/benchmarks/promises.json]
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from matplotlib import pyplot as plt
-
-from bench.plots import GREY, OUR_COLOUR, STYLE, save  # it has matplotlib write files and open no window
+from bench.plots import GREY, OUR_COLOUR, read, save, style, subplots
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,9 +44,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=Path("docs") / "benchmarks" / "promises.json")
     options = parser.parse_args()
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(3, 1, figsize=(9, 6), height_ratios=(4, 2, 4), layout="constrained")
-        for axis, (title, bars) in zip(axes, panels(json.loads(options.results.read_text())).items(), strict=True):
+    with style():
+        figure, axes = subplots(3, 1, figsize=(9, 6), height_ratios=(4, 2, 4), layout="constrained")
+        for axis, (title, bars) in zip(axes, panels(read(options.results)).items(), strict=True):
             names = list(bars)[::-1]
             colours = [OUR_COLOUR if name.startswith(OURS) else GREY for name in names]
             drawn = axis.barh(names, [bars[name] for name in names], color=colours)
